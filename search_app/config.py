@@ -1,0 +1,169 @@
+"""Settings: the only file that reads the environment. Everything else is given arguments."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+
+from search_app.errors import ConfigurationError
+
+ENV_FILE = ".env"
+PREFIX = "UNMOVED_"
+
+
+def default_data_dir() -> Path:
+    """Where an installation lives when nobody says: the system's place for root, else the user's."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        return Path("/var/lib/unmoved")
+    return platformdirs.user_data_path("unmoved")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, by environment variable or in a ``.env`` file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="Where everything of one installation lives: database, model cache.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL 14 or newer with pgvector 0.8 or newer; unset: an embedded server.",
+    )
+    collection: str = Field(default="default", description="The collection used when none is named.")
+    embedder: str = Field(
+        default="bundled",
+        description="The embedder of new collections: bundled, openai:MODEL, hashing:DIM.",
+    )
+    store: Literal["pgvector", "memory"] = Field(
+        default="pgvector",
+        description="Where the vectors of new indexes live; memory forgets when the process ends.",
+    )
+    chunk_tokens: int = Field(
+        default=256, ge=32, le=400, description="Most tokens of a chunk in new indexes."
+    )
+    max_file_mb: int = Field(
+        default=64, ge=1, description="Files above this many megabytes are refused, CSV and JSONL excepted."
+    )
+    threads: int = Field(
+        default=0, ge=0, description="Threads of the bundled model; 0: one for each core."
+    )
+    openai_base_url: str | None = Field(
+        default=None, description="Address of an OpenAI-compatible endpoint, ending in /v1."
+    )
+    openai_api_key: SecretStr | None = Field(default=None, description="Its key, where it wants one.")
+    openai_dimensions: int | None = Field(
+        default=None, ge=1, description="Dimensions to ask for; unset: the model's own."
+    )
+    openai_encoding: Literal["base64", "float"] = Field(
+        default="base64", description="How vectors travel; base64 carries float32 exactly."
+    )
+    openai_batch_size: int = Field(default=64, ge=1, le=2048, description="Texts in one request.")
+    openai_document_prefix: str = Field(
+        default="", description="Text put before every document, for models that want one."
+    )
+    openai_query_prefix: str = Field(
+        default="", description="Text put before every query, for models that want one."
+    )
+    host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
+    port: int = Field(default=8020, ge=0, le=65535, description="Port the web server listens on.")
+    allowed_hosts: str = Field(
+        default="", description="Host names besides loopback that requests may carry, comma-separated."
+    )
+    secret_key: SecretStr | None = Field(
+        default=None, description="Signs form tokens; unset: made once and kept in the data directory."
+    )
+    query_log: bool = Field(
+        default=True, description="Keep the texts of searches; off keeps only their hashes."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="What is written to standard error."
+    )
+
+    @field_validator("data_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        scheme = value.get_secret_value().split("://", 1)[0]
+        if scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
+            raise ValueError("must be a postgresql:// address")
+        return value
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where files live that can be made again."""
+        return self.data_dir / "cache"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingOrigin:
+    """One setting as ``search-app config`` shows it; secrets are masked."""
+
+    name: str
+    variable: str
+    value: str
+    origin: str
+    description: str
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings in force: arguments over environment over ``.env`` over defaults.
+
+    Raises:
+        ConfigurationError: a value cannot be used; names the variable and what it must be.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as exc:
+        problems = "; ".join(_problem(error) for error in exc.errors())
+        raise ConfigurationError(f"settings: {problems}") from exc
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    variable = name if name.isupper() else f"{PREFIX}{name.upper()}"
+    return f"{variable} {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def describe_settings(settings: Settings) -> list[SettingOrigin]:
+    """List every setting with its value in force and where that came from."""
+    environment = EnvSettingsSource(Settings)()
+    file = DotEnvSettingsSource(Settings)()
+    rows = []
+    for name, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        key = alias if isinstance(alias, str) else name
+        variable = key if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
+        origin = "environment" if key in environment else ENV_FILE if key in file else "default"
+        rows.append(
+            SettingOrigin(
+                name=name,
+                variable=variable,
+                value=_shown(getattr(settings, name)),
+                origin=origin,
+                description=info.description or "",
+            )
+        )
+    return rows
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return "********"
+    return "(unset)" if value is None else str(value)

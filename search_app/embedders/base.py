@@ -1,0 +1,53 @@
+"""The port of embedders: text in, vectors out, nothing else."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from search_app.types import Kind, Matrix, ModelIdentity
+
+
+class Embedder(ABC):
+    """Turns texts into vectors.
+
+    An embedder adds its own document or query prefix, sends each call of ``embed`` as one request,
+    and returns vectors as they were received: not normalised, not reordered by guess. Whether two
+    embedders are the same model is decided from their vectors (identity.py), not from here.
+    """
+
+    spec: str
+    """How a user names this embedder, e.g. ``openai:text-embedding-3-small``; never holds a key."""
+
+    batch_size: int = 1
+    """Most texts that ``embed`` takes in one call."""
+
+    concurrency: int = 1
+    """Most calls of ``embed`` that are worth having under way at once."""
+
+    @abstractmethod
+    async def describe(self) -> ModelIdentity:
+        """Say what this embedder is, dimensions observed; may send one text to find out.
+
+        Raises:
+            EmbedderError: the provider cannot be reached, refuses, or answers nonsense.
+        """
+
+    @abstractmethod
+    async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
+        """Embed 1 to ``batch_size`` non-empty texts.
+
+        Returns:
+            (n, d) float32, row i belongs to ``texts[i]``, all values finite.
+
+        Raises:
+            EmbedderUnavailableError: no answer after the adapter's own retries.
+            EmbedderRefusedError: the provider says no.
+            EmbedderResponseError: wrong count, wrong shape, NaN or infinity.
+        """
+
+    def text_sent(self, text: str, kind: Kind) -> str:
+        """Give the exact text, prefix included, that stands behind the vector of ``text``."""
+        return text
+
+    async def aclose(self) -> None:
+        """Release connections and threads. Using the embedder afterwards is an error."""
+        return

@@ -1,0 +1,94 @@
+"""Every error of the product. Catch a branch, never a driver's own exception.
+
+UnmovedError
+├── ConfigurationError          a setting is missing, contradictory or unreadable
+├── InvalidInputError           what the user asked for cannot be meant; the message says what to write
+│   └── NotFoundError           a collection, document, run or index that is not there
+├── SourceError                 one document cannot be read; the rest of the ingest goes on
+├── EmbedderError
+│   ├── EmbedderUnavailableError    no answer: network, time-out, 5xx, rate limit
+│   ├── EmbedderRefusedError        an answer that is no: key, model name, request
+│   ├── EmbedderResponseError       an answer that cannot be used: count, shape, NaN, zero
+│   └── ModelMismatchError          another model answered than the one of the index
+├── StoreError
+│   ├── StoreUnavailableError       unreachable; never to be read as empty
+│   └── StoreRefusedError           reachable, and says no: schema, space, dimension
+└── CatalogError
+    ├── CatalogUnavailableError     Postgres cannot be reached
+    ├── EmbeddedPostgresError       the embedded server cannot be started or stopped
+    └── SchemaError                 migrations are behind, ahead, or cannot be applied
+"""
+
+
+class UnmovedError(Exception):
+    """Base of all. ``str(error)`` is one line fit for a user: what, where, what to do."""
+
+
+class ConfigurationError(UnmovedError):
+    """A setting is missing, contradictory or unreadable."""
+
+
+class InvalidInputError(UnmovedError):
+    """A request that cannot be meant; the message says what to write instead."""
+
+
+class NotFoundError(InvalidInputError):
+    """The thing named is not there."""
+
+
+class SourceError(UnmovedError):
+    """One source or record cannot be ingested. ``source`` is its URI, ``reason`` one line."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        """Keep both parts, since reports list them in columns."""
+        super().__init__(f"{source}: {reason}")
+        self.source = source
+        self.reason = reason
+
+
+class EmbedderError(UnmovedError):
+    """Embedding failed."""
+
+
+class EmbedderUnavailableError(EmbedderError):
+    """The embedder gave no answer: network, time-out, server error, rate limit."""
+
+
+class EmbedderRefusedError(EmbedderError):
+    """The embedder answered no: a wrong key, an unknown model, a bad request."""
+
+
+class EmbedderResponseError(EmbedderError):
+    """The embedder's answer cannot be used: wrong count or shape, NaN, a zero vector."""
+
+
+class ModelMismatchError(EmbedderError):
+    """The model that answers is not the model of the index."""
+
+
+class StoreError(UnmovedError):
+    """The vector store failed."""
+
+
+class StoreUnavailableError(StoreError):
+    """The vector store cannot be reached; this is never the same as empty."""
+
+
+class StoreRefusedError(StoreError):
+    """The vector store was reached and refused: schema, space, dimension."""
+
+
+class CatalogError(UnmovedError):
+    """The catalog failed."""
+
+
+class CatalogUnavailableError(CatalogError):
+    """The catalog's Postgres cannot be reached."""
+
+
+class EmbeddedPostgresError(CatalogError):
+    """The embedded Postgres cannot be started or stopped."""
+
+
+class SchemaError(CatalogError):
+    """The database's schema is not the one that this code needs."""

@@ -1,0 +1,1 @@
+"""Where vectors live: one port (base.py), one file per backend."""

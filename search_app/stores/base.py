@@ -1,0 +1,97 @@
+"""The port of vector stores: points in, nearest points out. A store never sees a text."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from search_app.filters import Filter
+from search_app.types import JSON, Point, Scored, Vector
+
+MAX_K = 1000
+"""Most neighbours one search may ask for; the product pages within them."""
+
+
+class VectorStore(ABC):
+    """Keeps the unit vectors of any number of indexes, bit for bit, and searches them.
+
+    Every call names its index. Every call is safe to repeat: writing twice is writing once,
+    deleting what is not there is nothing. Similarity is the inner product.
+
+    Every method raises StoreUnavailableError when the store cannot be reached and
+    StoreRefusedError when it says no (an index that was not created, a wrong dimension).
+    """
+
+    name: str
+    """How a user names this store, e.g. ``pgvector``."""
+
+    @abstractmethod
+    async def create(self, index_id: UUID, dimensions: int) -> None:
+        """Make room for an index. Again with the same dimensions: nothing; with others: refused."""
+
+    @abstractmethod
+    async def drop(self, index_id: UUID) -> None:
+        """Remove an index and all its points."""
+
+    @abstractmethod
+    async def upsert(self, index_id: UUID, points: Sequence[Point]) -> None:
+        """Write points by chunk id, replacing any that are there; all of them or none.
+
+        Every point has a finite vector of the index's dimensions; its float32 bytes are kept.
+        Ids are distinct within one call.
+        """
+
+    @abstractmethod
+    async def update_fields(
+        self, index_id: UUID, fields: Mapping[UUID, Mapping[str, JSON]]
+    ) -> None:
+        """Replace the filter fields of the given chunks, vectors untouched; absent ids are passed over."""
+
+    @abstractmethod
+    async def delete(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> None:
+        """Remove the given chunks; an empty sequence removes nothing."""
+
+    @abstractmethod
+    async def search(
+        self,
+        index_id: UUID,
+        vector: Vector,
+        *,
+        k: int,
+        filter: Filter | None = None,  # noqa: A002 - the field's word
+        exact: bool = False,
+    ) -> list[Scored]:
+        """Find the k nearest points that pass the filter, best first, equal scores by chunk id.
+
+        ``k`` is 1 to MAX_K. The result is shorter than k only when fewer points pass the filter,
+        approximate search included. Scores are exact inner products of the stored float32 vectors
+        either way; ``exact`` also promises that no nearer point was missed.
+        """
+
+    @abstractmethod
+    async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
+        """Get points with their vectors; those that are not there are left out, order is by id."""
+
+    @abstractmethod
+    async def scan(
+        self, index_id: UUID, *, after: UUID | None = None, limit: int = 1000, vectors: bool = False
+    ) -> list[Point]:
+        """Get the next ``limit`` points in ascending id order, those with an id above ``after``.
+
+        An empty list means the end.
+        """
+
+    @abstractmethod
+    async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
+        """Count the points that pass the filter."""
+
+    @abstractmethod
+    async def optimize(self, index_id: UUID) -> None:
+        """Bring the approximate-search structure up to date, where it is not kept so all along."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Return if the store answers."""
+
+    async def aclose(self) -> None:
+        """Release what the store opened itself."""
+        return

@@ -1,0 +1,156 @@
+"""The values that the parts hand to each other: frozen, keyword-only, without behaviour of weight."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+JSON = Any
+"""A value that JSON can carry."""
+
+Vector = NDArray[np.float32]
+"""One vector, shape (d,), float32."""
+
+Matrix = NDArray[np.float32]
+"""Vectors as rows, shape (n, d), float32."""
+
+Kind = Literal["query", "document"]
+"""What a text is to the embedder; decides the prefix or task type it is sent with."""
+
+
+class IndexState(StrEnum):
+    """The life of an index; at most one index of a collection is active."""
+
+    BUILDING = "building"
+    READY = "ready"
+    ACTIVE = "active"
+    STANDBY = "standby"
+    RETIRED = "retired"
+
+
+class RunStatus(StrEnum):
+    """How a run stands or ended."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    """Finished, but some sources failed."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """Its process died or was stopped; the next run finishes its work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunking:
+    """How documents are cut; part of a chunk's identity, so a change of any field is a new chunking.
+
+    ``max_tokens`` counts tokens of the named ``tokenizer``; ``version`` rises with every change
+    of the rules that would cut some document differently.
+    """
+
+    max_tokens: int = 256
+    tokenizer: str = "multilingual-e5-small"
+    version: int = 1
+
+    @property
+    def name(self) -> str:
+        """The chunking as one short string, stored with every chunk."""
+        return f"{self.tokenizer}/{self.max_tokens}/{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """What an embedder says of itself; believed only as far as its canary vectors agree.
+
+    ``dimensions`` are observed from an answer. ``max_tokens`` is None where the provider does not
+    tell. ``settings`` holds whatever else changes vectors (a requested dimension, a base URL).
+    """
+
+    provider: str
+    model: str
+    revision: str
+    dimensions: int
+    max_tokens: int | None
+    document_prefix: str
+    query_prefix: str
+    settings: Mapping[str, JSON] = field(default_factory=dict)
+    library_versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A vector as it stands in a store, with what says where it came from.
+
+    ``vector`` is the unit vector, float32, bytes exactly as given; None where it was not asked for.
+    ``fields`` are the filter fields of the chunk's document (see filters.py).
+    """
+
+    chunk_id: UUID
+    document_id: UUID
+    index_id: UUID
+    model_version_id: UUID
+    run_id: UUID
+    fields: Mapping[str, JSON]
+    vector: Vector | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A chunk found by a store and its inner product with the query; higher is nearer."""
+
+    chunk_id: UUID
+    run_id: UUID
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentRef:
+    """The document of a hit, as much as a result list shows."""
+
+    id: UUID
+    uri: str
+    source: str
+    title: str
+    language: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A chunk found, with its scores and its provenance.
+
+    ``rank`` counts from 1 over the whole result, not the page of it.
+    """
+
+    rank: int
+    chunk_id: UUID
+    document: DocumentRef
+    text: str
+    heading_path: Sequence[str]
+    page: int | None
+    ordinal: int
+    score: float
+    scores: Mapping[str, float]
+    run_id: UUID
+    model_version_id: UUID
+    index_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """The hits of one search and what answered it; ``took_ms`` includes embedding the query."""
+
+    query: str
+    collection: str
+    hits: Sequence[Hit]
+    index_id: UUID
+    model_version_id: UUID
+    model: str
+    exact: bool
+    more: bool
+    took_ms: float
+    searched_at: datetime
