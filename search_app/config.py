@@ -9,7 +9,12 @@ from typing import Any, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SettingsConfigDict,
+)
 
 from search_app.errors import ConfigurationError
 
@@ -40,7 +45,9 @@ class Settings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="PostgreSQL 14 or newer with pgvector 0.8 or newer; unset: an embedded server.",
     )
-    collection: str = Field(default="default", description="The collection used when none is named.")
+    collection: str = Field(
+        default="default", description="The collection used when none is named."
+    )
     embedder: str = Field(
         default="bundled",
         description="The embedder of new collections: bundled, openai:MODEL, hashing:DIM.",
@@ -53,7 +60,9 @@ class Settings(BaseSettings):
         default=256, ge=32, le=400, description="Most tokens of a chunk in new indexes."
     )
     max_file_mb: int = Field(
-        default=64, ge=1, description="Files above this many megabytes are refused, CSV and JSONL excepted."
+        default=64,
+        ge=1,
+        description="Files above this many megabytes are refused, CSV and JSONL excepted.",
     )
     threads: int = Field(
         default=0, ge=0, description="Threads of the bundled model; 0: one for each core."
@@ -61,7 +70,9 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(
         default=None, description="Address of an OpenAI-compatible endpoint, ending in /v1."
     )
-    openai_api_key: SecretStr | None = Field(default=None, description="Its key, where it wants one.")
+    openai_api_key: SecretStr | None = Field(
+        default=None, description="Its key, where it wants one."
+    )
     openai_dimensions: int | None = Field(
         default=None, ge=1, description="Dimensions to ask for; unset: the model's own."
     )
@@ -78,10 +89,12 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
     port: int = Field(default=8020, ge=0, le=65535, description="Port the web server listens on.")
     allowed_hosts: str = Field(
-        default="", description="Host names besides loopback that requests may carry, comma-separated."
+        default="",
+        description="Host names besides loopback that requests may carry, comma-separated.",
     )
     secret_key: SecretStr | None = Field(
-        default=None, description="Signs form tokens; unset: made once and kept in the data directory."
+        default=None,
+        description="Signs form tokens; unset: made once and kept in the data directory.",
     )
     query_log: bool = Field(
         default=True, description="Keep the texts of searches; off keeps only their hashes."

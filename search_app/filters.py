@@ -30,7 +30,9 @@ Comparison = Literal[">=", ">", "<=", "<"]
 
 FIELDS = ("language", "source", "folder", "type")
 
-_CONDITION = re.compile(r"(?P<field>[^=!<>\s]+)\s*(?P<op>!=|>=|<=|=|>|<)\s*(?P<value>.*)", re.DOTALL)
+_CONDITION = re.compile(
+    r"(?P<field>[^=!<>\s]+)\s*(?P<op>!=|>=|<=|=|>|<)\s*(?P<value>.*)", re.DOTALL
+)
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 _COMPARE: Mapping[str, Callable[[JSON, JSON], bool]] = {
     ">=": operator.ge,
@@ -112,7 +114,8 @@ def _check_field(field: str, text: str) -> None:
     if field in FIELDS or (field.startswith("meta.") and len(field) > len("meta.")):
         return
     raise InvalidInputError(
-        f"filter {text[:80]!r} names no known field; use language, source, folder, type or meta.NAME"
+        f"filter {text[:80]!r} names no known field; "
+        "use language, source, folder, type or meta.NAME"
     )
 
 

@@ -28,7 +28,10 @@ def _clause(column: ColumnElement[JSON], condition: Condition) -> ColumnElement[
                 *(
                     column.op("@>", is_comparison=True)(_bound(shape))
                     for value in condition.values
-                    for shape in (_nested(condition.field, value), _nested(condition.field, [value]))
+                    for shape in (
+                        _nested(condition.field, value),
+                        _nested(condition.field, [value]),
+                    )
                 )
             )
         case Compare():

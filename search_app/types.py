@@ -1,4 +1,4 @@
-"""The values that the parts hand to each other: frozen, keyword-only, without behaviour of weight."""
+"""The values that the parts hand to each other: frozen, keyword-only, nearly without behaviour."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Chunking:
-    """How documents are cut; part of a chunk's identity, so a change of any field is a new chunking.
+    """How documents are cut; part of a chunk's identity: change a field and it is a new chunking.
 
     ``max_tokens`` counts tokens of the named ``tokenizer``; ``version`` rises with every change
     of the rules that would cut some document differently.

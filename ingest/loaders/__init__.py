@@ -1,0 +1,1 @@
+"""What reads files: one loader a family of formats."""

@@ -1,0 +1,1 @@
+"""The truth about documents, chunks, models, indexes and runs: Postgres through SQLAlchemy."""
