@@ -23,7 +23,7 @@ PREFIX = "UNMOVED_"
 
 
 def default_data_dir() -> Path:
-    """Where an installation lives when nobody says: the system's place for root, else the user's."""
+    """Where an installation lives by default: the system's place for root, else the user's."""
     if sys.platform != "win32" and os.geteuid() == 0:
         return Path("/var/lib/unmoved")
     return platformdirs.user_data_path("unmoved")

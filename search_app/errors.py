@@ -2,7 +2,7 @@
 
 UnmovedError
 ├── ConfigurationError          a setting is missing, contradictory or unreadable
-├── InvalidInputError           what the user asked for cannot be meant; the message says what to write
+├── InvalidInputError           a request that cannot be meant; the message says what to write
 │   └── NotFoundError           a collection, document, run or index that is not there
 ├── SourceError                 one document cannot be read; the rest of the ingest goes on
 ├── EmbedderError

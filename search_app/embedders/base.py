@@ -44,9 +44,9 @@ class Embedder(ABC):
             EmbedderResponseError: wrong count, wrong shape, NaN or infinity.
         """
 
+    @abstractmethod
     def text_sent(self, text: str, kind: Kind) -> str:
         """Give the exact text, prefix included, that stands behind the vector of ``text``."""
-        return text
 
     async def aclose(self) -> None:
         """Release connections and threads. Using the embedder afterwards is an error."""

@@ -44,7 +44,7 @@ class VectorStore(ABC):
     async def update_fields(
         self, index_id: UUID, fields: Mapping[UUID, Mapping[str, JSON]]
     ) -> None:
-        """Replace the filter fields of the given chunks, not the vectors; absent ids are passed over."""
+        """Replace the filter fields of the given chunks; absent ids are passed over."""
 
     @abstractmethod
     async def delete(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> None:
