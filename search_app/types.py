@@ -83,6 +83,79 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """What actually embeds: the identity claimed, and what was observed of it.
+
+    ``noise_floor`` is the largest 1 − cos seen between two sends of one canary at registration;
+    ``bit_stable`` says that all those sends were equal to the bit.
+    """
+
+    id: UUID
+    spec: str
+    identity: ModelIdentity
+    noise_floor: float
+    bit_stable: bool
+
+    @property
+    def name(self) -> str:
+        """The model as people call it, e.g. ``bundled/multilingual-e5-small``."""
+        return f"{self.identity.provider}/{self.identity.model}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """A named set of documents."""
+
+    id: UUID
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """One vector space: a collection × model version × chunking, in one store."""
+
+    id: UUID
+    collection_id: UUID
+    model_version_id: UUID
+    chunking: Chunking
+    store: str
+    state: IndexState
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution of ingest: what it was told, with what code, where, and how it ended.
+
+    ``counts`` has the shape that ``ingest add --json`` prints under documents and chunks.
+    """
+
+    id: UUID
+    kind: str
+    collection: str
+    index_id: UUID | None
+    status: RunStatus
+    configuration: Mapping[str, JSON]
+    code_version: str
+    library_versions: Mapping[str, str]
+    host: str
+    process_id: int
+    counts: Mapping[str, JSON]
+    reason: str | None
+    errors: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A source that could not be ingested, and the one-line reason."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """A vector as it stands in a store, with what says where it came from.
 

@@ -1,0 +1,161 @@
+"""Settings → services: the only place that chooses backends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from search_app.catalog import migrate
+from search_app.catalog.embedded import EmbeddedPostgres
+from search_app.catalog.engine import create_engine
+from search_app.config import Settings
+from search_app.embedders.base import Embedder
+from search_app.embedders.bundled import BundledEmbedder
+from search_app.embedders.hashing import HashingEmbedder
+from search_app.embedders.openai import OpenAIEmbedder
+from search_app.errors import ConfigurationError, SchemaError
+from search_app.identity import Prover
+from search_app.retrieval import Searcher
+from search_app.stores.base import VectorStore
+from search_app.stores.memory import MemoryStore
+from search_app.stores.pgvector import PgvectorStore
+
+EMBEDDERS = "bundled, openai:MODEL or hashing:DIM"
+STORES = ("pgvector", "memory")
+
+
+def make_embedder(spec: str, settings: Settings) -> Embedder:
+    """Make the embedder that a spec names; nothing is loaded or sent yet.
+
+    Raises:
+        ConfigurationError: the spec names none, or a setting it needs is missing.
+    """
+    provider, _, argument = spec.partition(":")
+    match provider, argument:
+        case "bundled", "":
+            return BundledEmbedder(cache_dir=settings.cache_dir, threads=settings.threads)
+        case "hashing", _:
+            return HashingEmbedder(argument)
+        case "openai", _:
+            return _openai(argument, settings)
+    raise ConfigurationError(f"embedder {spec!r} is not known; write {EMBEDDERS}")
+
+
+def _openai(model: str, settings: Settings) -> Embedder:
+    key = settings.openai_api_key
+    return OpenAIEmbedder(
+        model=model,
+        base_url=settings.openai_base_url,
+        api_key=key.get_secret_value() if key is not None else None,
+        dimensions=settings.openai_dimensions,
+        encoding=settings.openai_encoding,
+        batch_size=settings.openai_batch_size,
+        document_prefix=settings.openai_document_prefix,
+        query_prefix=settings.openai_query_prefix,
+    )
+
+
+class Services:
+    """What one process works with; each embedder and store is made once, at first use."""
+
+    def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
+        """Take an engine whose schema is up to date."""
+        self.settings = settings
+        self.engine = engine
+        self.prover = Prover()
+        self.searcher = Searcher(
+            engine=engine,
+            store=self.store,
+            embedder=self.embedder,
+            prover=self.prover,
+            keep_texts=settings.query_log,
+        )
+        self._embedders: dict[str, Embedder] = {}
+        self._stores: dict[str, VectorStore] = {}
+
+    def embedder(self, spec: str) -> Embedder:
+        """Get the embedder that a spec names.
+
+        Raises:
+            ConfigurationError: the spec names none.
+        """
+        if spec not in self._embedders:
+            self._embedders[spec] = make_embedder(spec, self.settings)
+        return self._embedders[spec]
+
+    def store(self, name: str) -> VectorStore:
+        """Get the store of that name.
+
+        Raises:
+            ConfigurationError: there is none of that name.
+        """
+        if name not in STORES:
+            raise ConfigurationError(f"store {name!r} is not known; write {' or '.join(STORES)}")
+        if name not in self._stores:
+            self._stores[name] = MemoryStore() if name == "memory" else PgvectorStore(self.engine)
+        return self._stores[name]
+
+    async def aclose(self) -> None:
+        """Release embedders and stores."""
+        for embedder in self._embedders.values():
+            await embedder.aclose()
+        for store in self._stores.values():
+            await store.aclose()
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[str]:
+    """Give the address of the database: the one configured, or that of the embedded server.
+
+    Raises:
+        EmbeddedPostgresError: the embedded server cannot be started.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    server = EmbeddedPostgres(settings.data_dir)
+    url = await asyncio.to_thread(server.start)
+    try:
+        yield url
+    finally:
+        await asyncio.to_thread(server.release)
+
+
+async def prepare_schema(settings: Settings, database_url: str) -> None:
+    """Migrate the embedded database; of a configured one, only check that it is migrated.
+
+    Raises:
+        SchemaError: the configured database is not at the revision that this code needs.
+        CatalogUnavailableError: it cannot be reached.
+    """
+    current, needed = await asyncio.to_thread(
+        lambda: (migrate.current(database_url), migrate.head())
+    )
+    if current == needed:
+        return
+    if settings.database_url is None:
+        await asyncio.to_thread(migrate.upgrade, database_url)
+        return
+    raise SchemaError(
+        f"the database is at revision {current or 'none'}, this code needs {needed}; "
+        "run: search-app migrate"
+    )
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open everything that one process needs, and release it at the end.
+
+    Raises:
+        CatalogError: the database cannot be started, reached or is not migrated.
+    """
+    async with open_database(settings) as url:
+        await prepare_schema(settings, url)
+        engine = create_engine(url)
+        services = Services(settings, engine)
+        try:
+            yield services
+        finally:
+            await services.aclose()
+            await engine.dispose()

@@ -1,0 +1,189 @@
+"""Chunks: passages of documents, the only place where text lives.
+
+A chunk is ``pending`` until its document is complete, then ``live``, and ``deleting`` while its
+vectors are being removed. Only live chunks are ever shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from search_app.catalog.tables import chunks, documents, sources
+from search_app.types import DocumentRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """A live chunk with the document it stands in.
+
+    The texts of a document's chunks, in the order of their ordinals, make up its whole text.
+    """
+
+    chunk_id: UUID
+    document: DocumentRef
+    text: str
+    heading_path: Sequence[str]
+    page: int | None
+    ordinal: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a chunk stands in its document: order, character span, page (from 1)."""
+
+    chunk_id: UUID
+    ordinal: int
+    char_start: int
+    char_end: int
+    page: int | None
+
+
+def _passage(row: Any) -> Passage:
+    return Passage(
+        chunk_id=row.chunk_id,
+        document=DocumentRef(
+            id=row.document_id,
+            uri=row.uri,
+            source=row.source,
+            title=row.title,
+            language=row.language,
+        ),
+        text=row.text,
+        heading_path=row.heading_path,
+        page=row.page,
+        ordinal=row.ordinal,
+    )
+
+
+_PASSAGES = (
+    select(
+        chunks.c.id.label("chunk_id"),
+        chunks.c.text,
+        chunks.c.heading_path,
+        chunks.c.page,
+        chunks.c.ordinal,
+        documents.c.id.label("document_id"),
+        documents.c.uri,
+        documents.c.title,
+        documents.c.language,
+        sources.c.uri.label("source"),
+    )
+    .join(documents, documents.c.id == chunks.c.document_id)
+    .join(sources, sources.c.id == documents.c.source_id)
+    .where(chunks.c.state == "live")
+    .where(documents.c.state == "indexed")
+)
+
+
+async def passages(connection: AsyncConnection, chunk_ids: Sequence[UUID]) -> dict[UUID, Passage]:
+    """Load live chunks by id; those that are not live are left out."""
+    statement = _PASSAGES.where(chunks.c.id == func.any(list(chunk_ids)))
+    return {row.chunk_id: _passage(row) for row in await connection.execute(statement)}
+
+
+async def of_document(
+    connection: AsyncConnection,
+    document_id: UUID,
+    chunking: str,
+    *,
+    first_ordinal: int = 0,
+    limit: int = 200,
+) -> list[Passage]:
+    """List a document's chunks in reading order, from an ordinal on."""
+    statement = (
+        _PASSAGES.where(chunks.c.document_id == document_id)
+        .where(chunks.c.chunking == chunking)
+        .where(chunks.c.ordinal >= first_ordinal)
+        .order_by(chunks.c.ordinal)
+        .limit(limit)
+    )
+    return [_passage(row) for row in await connection.execute(statement)]
+
+
+async def count_of_document(connection: AsyncConnection, document_id: UUID, chunking: str) -> int:
+    """Count a document's live chunks."""
+    statement = (
+        select(func.count())
+        .select_from(chunks)
+        .where(chunks.c.document_id == document_id)
+        .where(chunks.c.chunking == chunking)
+        .where(chunks.c.state == "live")
+    )
+    return (await connection.scalar(statement)) or 0
+
+
+async def states(
+    connection: AsyncConnection, document_ids: Sequence[UUID], chunking: str
+) -> dict[UUID, dict[UUID, str]]:
+    """Give the state of every chunk of the documents: document id → chunk id → state."""
+    statement = (
+        select(chunks.c.document_id, chunks.c.id, chunks.c.state)
+        .where(chunks.c.document_id == func.any(list(document_ids)))
+        .where(chunks.c.chunking == chunking)
+    )
+    found: dict[UUID, dict[UUID, str]] = {}
+    for row in await connection.execute(statement):
+        found.setdefault(row.document_id, {})[row.id] = row.state
+    return found
+
+
+async def put_pending(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert chunks as pending; a chunk that is there stays as it is, unless on its way out."""
+    if not rows:
+        return
+    statement = insert(chunks)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={"state": "pending"},
+            where=chunks.c.state == "deleting",
+        ),
+        [{**row, "state": "pending"} for row in rows],
+    )
+
+
+_MAKE_LIVE = text(
+    """
+    UPDATE chunks SET state = 'live', ordinal = placed.ordinal, char_start = placed.char_start,
+        char_end = placed.char_end, page = placed.page
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:ordinals AS int[]), CAST(:starts AS int[]),
+        CAST(:ends AS int[]), CAST(:pages AS int[])
+    ) AS placed (id, ordinal, char_start, char_end, page)
+    WHERE chunks.id = placed.id
+    """
+)
+
+
+async def make_live(connection: AsyncConnection, places: Sequence[Place]) -> None:
+    """Show chunks, at their places in the new form of their document."""
+    if places:
+        await connection.execute(
+            _MAKE_LIVE,
+            {
+                "ids": [place.chunk_id for place in places],
+                "ordinals": [place.ordinal for place in places],
+                "starts": [place.char_start for place in places],
+                "ends": [place.char_end for place in places],
+                "pages": [place.page for place in places],
+            },
+        )
+
+
+async def begin_deleting(connection: AsyncConnection, chunk_ids: Sequence[UUID]) -> None:
+    """Hide chunks; their rows go once their vectors are gone."""
+    if chunk_ids:
+        await connection.execute(
+            update(chunks).where(chunks.c.id == func.any(list(chunk_ids))).values(state="deleting")
+        )
+
+
+async def delete_rows(connection: AsyncConnection, chunk_ids: Sequence[UUID]) -> None:
+    """Remove chunks with their vector records; the vectors must be gone."""
+    if chunk_ids:
+        await connection.execute(delete(chunks).where(chunks.c.id == func.any(list(chunk_ids))))

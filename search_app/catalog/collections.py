@@ -1,0 +1,111 @@
+"""Collections: named sets of documents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from search_app.catalog.tables import chunks, collections, documents, indexes, model_versions
+from search_app.errors import InvalidInputError, NotFoundError
+from search_app.types import Collection, IndexState
+
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionSummary:
+    """A collection with what is in it and what answers for it; no index: nothing was ingested."""
+
+    id: UUID
+    name: str
+    documents: int
+    chunks: int
+    pending_documents: int
+    index_id: UUID | None
+    store: str | None
+    model_version_id: UUID | None
+    model: str | None
+
+
+def check_name(name: str) -> None:
+    """Refuse names that could not be typed or stored.
+
+    Raises:
+        InvalidInputError: the name is empty, too long or has control characters.
+    """
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InvalidInputError(
+            f"collection {name[:40]!r}: a name is 1 to {LONGEST_NAME} printable characters"
+        )
+
+
+async def get(connection: AsyncConnection, name: str) -> Collection:
+    """Find a collection by its name.
+
+    Raises:
+        NotFoundError: there is none; names those there are.
+    """
+    check_name(name)
+    row = (
+        await connection.execute(select(collections.c.id).where(collections.c.name == name))
+    ).one_or_none()
+    if row is None:
+        known = (await connection.scalars(select(collections.c.name).limit(10))).all()
+        raise NotFoundError(
+            f"no collection {name!r}; "
+            + (f"there is {', '.join(map(repr, known))}" if known else "ingest something first")
+        )
+    return Collection(id=row.id, name=name)
+
+
+async def get_or_create(connection: AsyncConnection, name: str) -> Collection:
+    """Find a collection by its name, making it where it is missing."""
+    check_name(name)
+    await connection.execute(
+        insert(collections).values(id=uuid4(), name=name).on_conflict_do_nothing()
+    )
+    return await get(connection, name)
+
+
+async def summaries(connection: AsyncConnection) -> Sequence[CollectionSummary]:
+    """List all collections by name, with counts of what can be found and of what is unfinished."""
+    counted = (
+        select(
+            documents.c.collection_id,
+            func.count().filter(documents.c.state == "indexed").label("documents"),
+            func.count().filter(documents.c.state == "pending").label("pending"),
+        )
+        .group_by(documents.c.collection_id)
+        .subquery()
+    )
+    passages = (
+        select(documents.c.collection_id, func.count().label("chunks"))
+        .join(chunks, chunks.c.document_id == documents.c.id)
+        .where(chunks.c.state == "live")
+        .group_by(documents.c.collection_id)
+        .subquery()
+    )
+    active = indexes.c.state == IndexState.ACTIVE.value
+    rows = await connection.execute(
+        select(
+            collections.c.id,
+            collections.c.name,
+            func.coalesce(counted.c.documents, 0).label("documents"),
+            func.coalesce(counted.c.pending, 0).label("pending_documents"),
+            func.coalesce(passages.c.chunks, 0).label("chunks"),
+            indexes.c.id.label("index_id"),
+            indexes.c.store,
+            indexes.c.model_version_id,
+            (model_versions.c.provider + "/" + model_versions.c.model).label("model"),
+        )
+        .select_from(collections)
+        .outerjoin(counted, counted.c.collection_id == collections.c.id)
+        .outerjoin(passages, passages.c.collection_id == collections.c.id)
+        .outerjoin(indexes, (indexes.c.collection_id == collections.c.id) & active)
+        .outerjoin(model_versions, model_versions.c.id == indexes.c.model_version_id)
+        .order_by(collections.c.name)
+    )
+    return [CollectionSummary(**row._mapping) for row in rows]  # noqa: SLF001 - a public name with an underscore

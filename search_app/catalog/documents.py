@@ -1,0 +1,260 @@
+"""Documents: what was read from the sources, and what can be filtered by.
+
+A document is ``pending`` until its first chunks have vectors, then ``indexed``, and ``deleting``
+while its vectors are being removed. A changed document stays ``indexed`` in its old form until
+the new one is complete.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from search_app.catalog.tables import collections, documents, sources
+from search_app.errors import NotFoundError
+from search_app.filters import Filter
+from search_app.jsonb import filter_clause
+from search_app.types import JSON, Collection
+
+FACET_LIMIT = 50
+"""Most values that a facet lists; the commonest come first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A document as a page shows it. ``fields`` has the shape described in filters.py."""
+
+    id: UUID
+    collection: str
+    uri: str
+    source: str
+    title: str
+    language: str
+    media_type: str
+    fields: Mapping[str, JSON]
+    state: str
+    run_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownDocument:
+    """As much of a document as decides whether it must be written again."""
+
+    id: UUID
+    uri: str
+    content_hash: bytes | None
+    fields: Mapping[str, JSON]
+
+
+def _select() -> Select[Any]:
+    return (
+        select(
+            *documents.c,
+            collections.c.name.label("collection"),
+            sources.c.uri.label("source"),
+        )
+        .join(collections, collections.c.id == documents.c.collection_id)
+        .join(sources, sources.c.id == documents.c.source_id)
+    )
+
+
+def _document(row: Row[Any]) -> Document:
+    return Document(
+        id=row.id,
+        collection=row.collection,
+        uri=row.uri,
+        source=row.source,
+        title=row.title,
+        language=row.language,
+        media_type=row.media_type,
+        fields=row.fields,
+        state=row.state,
+        run_id=row.run_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+async def get(connection: AsyncConnection, document_id: UUID) -> Document:
+    """Get a document by id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = (await connection.execute(_select().where(documents.c.id == document_id))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no document {document_id}; it may have been removed")
+    return _document(row)
+
+
+async def facets(
+    connection: AsyncConnection,
+    collection: Collection,
+    filter: Filter | None,  # noqa: A002 - the field's word
+    fields: Sequence[str] = ("language", "type", "folder"),
+) -> dict[str, dict[str, int]]:
+    """Count the documents that pass the filter by the values of each field, commonest first."""
+    counted = {}
+    for field in fields:
+        values = func.jsonb_path_query(documents.c.fields, text(f"'$.{field}[*]'")).label("value")
+        passing = (
+            select(documents.c.id, values)
+            .where(documents.c.collection_id == collection.id)
+            .where(documents.c.state == "indexed")
+        )
+        if filter is not None:
+            passing = passing.where(filter_clause(documents.c.fields, filter))
+        rows = passing.subquery()
+        value = rows.c.value.op("#>>")(text("'{}'")).label("value")
+        count = func.count(rows.c.id.distinct()).label("count")
+        statement = (
+            select(value, count).group_by(value).order_by(count.desc(), value).limit(FACET_LIMIT)
+        )
+        counted[field] = {row.value: row.count for row in await connection.execute(statement)}
+    return counted
+
+
+async def count(
+    connection: AsyncConnection,
+    collection: Collection,
+    filter: Filter | None = None,  # noqa: A002
+) -> int:
+    """Count the documents that can be found and pass the filter."""
+    statement = (
+        select(func.count())
+        .select_from(documents)
+        .where(documents.c.collection_id == collection.id)
+        .where(documents.c.state == "indexed")
+    )
+    if filter is not None:
+        statement = statement.where(filter_clause(documents.c.fields, filter))
+    return (await connection.scalar(statement)) or 0
+
+
+async def known(
+    connection: AsyncConnection, collection: Collection, uris: Sequence[str]
+) -> dict[str, KnownDocument]:
+    """Look documents up by uri; those being deleted are not known."""
+    statement = (
+        select(documents.c.id, documents.c.uri, documents.c.content_hash, documents.c.fields)
+        .where(documents.c.collection_id == collection.id)
+        .where(documents.c.uri == func.any(list(uris)))
+        .where(documents.c.state != "deleting")
+    )
+    return {
+        row.uri: KnownDocument(
+            id=row.id, uri=row.uri, content_hash=row.content_hash, fields=row.fields
+        )
+        for row in await connection.execute(statement)
+    }
+
+
+async def put_pending(
+    connection: AsyncConnection, collection: Collection, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert documents that are new, as pending; those already there only get the run's mark.
+
+    A row has id, source_id, uri, title, language, media_type, fields, run_id.
+    """
+    if not rows:
+        return
+    statement = insert(documents).values(
+        [
+            {
+                **row,
+                "collection_id": collection.id,
+                "state": "pending",
+                "seen_run_id": row["run_id"],
+            }
+            for row in rows
+        ]
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["collection_id", "uri"],
+            set_={
+                "seen_run_id": statement.excluded.seen_run_id,
+                # Two files may claim one record's uri over time; the last reader owns it.
+                "source_id": statement.excluded.source_id,
+            },
+        )
+    )
+
+
+async def mark_seen(
+    connection: AsyncConnection, run_id: UUID, document_ids: Sequence[UUID]
+) -> None:
+    """Note that the run met these documents in their source."""
+    if document_ids:
+        await connection.execute(
+            update(documents)
+            .where(documents.c.id == func.any(list(document_ids)))
+            .values(seen_run_id=run_id)
+        )
+
+
+async def complete(
+    connection: AsyncConnection, document_id: UUID, values: Mapping[str, Any]
+) -> None:
+    """Give a document its new form, now that all its vectors are in.
+
+    ``values`` has title, language, media_type, fields, content_hash, run_id.
+    """
+    await connection.execute(
+        update(documents)
+        .where(documents.c.id == document_id)
+        .values(**values, state="indexed", updated_at=func.now())
+    )
+
+
+async def unseen_of_source(
+    connection: AsyncConnection, source_id: UUID, run_id: UUID, limit: int
+) -> list[UUID]:
+    """List documents of a source that the run, having read the source whole, did not meet."""
+    statement = (
+        select(documents.c.id)
+        .where(documents.c.source_id == source_id)
+        .where(documents.c.seen_run_id.is_distinct_from(run_id))
+        .limit(limit)
+    )
+    return list(await connection.scalars(statement))
+
+
+async def of_source(connection: AsyncConnection, source_id: UUID, limit: int) -> list[UUID]:
+    """List documents of a source."""
+    statement = select(documents.c.id).where(documents.c.source_id == source_id).limit(limit)
+    return list(await connection.scalars(statement))
+
+
+async def begin_deleting(connection: AsyncConnection, document_ids: Sequence[UUID]) -> None:
+    """Take documents out of every list; their rows go once their vectors are gone."""
+    await connection.execute(
+        update(documents)
+        .where(documents.c.id == func.any(list(document_ids)))
+        .values(state="deleting")
+    )
+
+
+async def deleting(connection: AsyncConnection, collection: Collection, limit: int) -> list[UUID]:
+    """List documents whose removal was begun and not finished."""
+    statement = (
+        select(documents.c.id)
+        .where(documents.c.collection_id == collection.id)
+        .where(documents.c.state == "deleting")
+        .limit(limit)
+    )
+    return list(await connection.scalars(statement))
+
+
+async def delete_rows(connection: AsyncConnection, document_ids: Sequence[UUID]) -> None:
+    """Remove documents with their chunks and vector records; the vectors must be gone."""
+    await connection.execute(
+        delete(documents).where(documents.c.id == func.any(list(document_ids)))
+    )

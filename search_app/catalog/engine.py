@@ -1,0 +1,96 @@
+"""Connections to the catalog, and the one place that translates its driver's errors."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import sqlalchemy.exc
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from search_app.errors import CatalogError, CatalogUnavailableError, ConfigurationError
+
+CONNECT_TIMEOUT_S = 10
+
+
+def create_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
+    """Make the engine for a ``postgresql://`` address; connects at first use, not here.
+
+    Raises:
+        ConfigurationError: the address cannot be read; it is not repeated, since it may hold a
+            password.
+    """
+    try:
+        url = make_url(database_url)
+    except sqlalchemy.exc.ArgumentError as exc:
+        raise ConfigurationError(
+            "DATABASE_URL cannot be read; write postgresql://user:password@host:5432/name"
+        ) from exc
+    return create_async_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        # A restarted server must not cost the next user an error.
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "unmoved"},
+    )
+
+
+@asynccontextmanager
+async def catalog_errors() -> AsyncIterator[None]:
+    """Turn the driver's exceptions into CatalogError.
+
+    Raises:
+        CatalogUnavailableError: the server cannot be reached or went away.
+        CatalogError: it refused; names its reason in one line.
+    """
+    try:
+        yield
+    except sqlalchemy.exc.TimeoutError as exc:
+        raise CatalogUnavailableError(
+            "the database has no free connection; too many requests at once, try again"
+        ) from exc
+    except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as exc:
+        if _connection_lost(exc):
+            raise CatalogUnavailableError(
+                f"the database cannot be reached: {_reason(exc)}"
+            ) from exc
+        raise CatalogError(f"the database refused: {_reason(exc)}") from exc
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction that commits at the end and rolls back on any exception.
+
+    Raises:
+        CatalogError: see ``catalog_errors``.
+    """
+    async with catalog_errors(), engine.begin() as connection:
+        yield connection
+
+
+async def ping(engine: AsyncEngine) -> None:
+    """Return if the database answers.
+
+    Raises:
+        CatalogUnavailableError: it does not.
+    """
+    async with transaction(engine) as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+def _connection_lost(exc: BaseException) -> bool:
+    cause = getattr(exc, "orig", None) or exc
+    if isinstance(cause, psycopg.InterfaceError):
+        return True
+    if not isinstance(cause, psycopg.OperationalError):
+        return False
+    # OperationalError also covers a full disk or a lock time-out, which are answers. A broken
+    # connection has no state, or one of class 08 (connection) or 57P (shutdown, crash).
+    return cause.sqlstate is None or cause.sqlstate.startswith(("08", "57P"))
+
+
+def _reason(exc: BaseException) -> str:
+    cause = getattr(exc, "orig", None) or exc
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__

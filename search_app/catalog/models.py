@@ -1,0 +1,141 @@
+"""Model versions, their canary vectors, and the proofs that they still answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import numpy as np
+from sqlalchemy import Row, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from search_app.catalog.tables import canary_vectors, identity_proofs, model_versions
+from search_app.errors import NotFoundError
+from search_app.types import Kind, ModelIdentity, ModelVersion, Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryVector:
+    """A fixed text and the unit vector that the model gave it at registration."""
+
+    name: str
+    kind: Kind
+    text: str
+    vector: Vector
+
+
+def _model_version(row: Row[tuple[object, ...]]) -> ModelVersion:
+    return ModelVersion(
+        id=row.id,
+        spec=row.spec,
+        identity=ModelIdentity(
+            provider=row.provider,
+            model=row.model,
+            revision=row.revision,
+            dimensions=row.dimensions,
+            max_tokens=row.max_tokens,
+            document_prefix=row.document_prefix,
+            query_prefix=row.query_prefix,
+            settings=row.settings,
+            library_versions=row.library_versions,
+        ),
+        noise_floor=row.noise_floor,
+        bit_stable=row.bit_stable,
+    )
+
+
+async def add(
+    connection: AsyncConnection, version: ModelVersion, canaries: Sequence[CanaryVector]
+) -> None:
+    """Record a model version together with its canary vectors."""
+    identity = version.identity
+    await connection.execute(
+        insert(model_versions).values(
+            id=version.id,
+            spec=version.spec,
+            provider=identity.provider,
+            model=identity.model,
+            revision=identity.revision,
+            dimensions=identity.dimensions,
+            max_tokens=identity.max_tokens,
+            document_prefix=identity.document_prefix,
+            query_prefix=identity.query_prefix,
+            settings=dict(identity.settings),
+            library_versions=dict(identity.library_versions),
+            noise_floor=version.noise_floor,
+            bit_stable=version.bit_stable,
+        )
+    )
+    await connection.execute(
+        insert(canary_vectors),
+        [
+            {
+                "model_version_id": version.id,
+                "name": canary.name,
+                "kind": canary.kind,
+                "text": canary.text,
+                "vector": canary.vector.astype("<f4").tobytes(),
+            }
+            for canary in canaries
+        ],
+    )
+
+
+async def get(connection: AsyncConnection, model_version_id: UUID) -> ModelVersion:
+    """Get a model version by id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    statement = select(*model_versions.c).where(model_versions.c.id == model_version_id)
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no model version {model_version_id}")
+    return _model_version(row)
+
+
+async def listing(connection: AsyncConnection) -> list[ModelVersion]:
+    """List all model versions, oldest first."""
+    statement = select(*model_versions.c).order_by(model_versions.c.created_at, model_versions.c.id)
+    return [_model_version(row) for row in await connection.execute(statement)]
+
+
+async def canaries(connection: AsyncConnection, model_version_id: UUID) -> list[CanaryVector]:
+    """Get the canary vectors of a model version, in the order of their names."""
+    statement = (
+        select(*canary_vectors.c)
+        .where(canary_vectors.c.model_version_id == model_version_id)
+        .order_by(canary_vectors.c.name)
+    )
+    return [
+        CanaryVector(
+            name=row.name,
+            kind=row.kind,
+            text=row.text,
+            vector=np.frombuffer(row.vector, dtype="<f4"),
+        )
+        for row in await connection.execute(statement)
+    ]
+
+
+async def add_proof(
+    connection: AsyncConnection,
+    *,
+    model_version_id: UUID,
+    run_id: UUID | None,
+    outcome: str,
+    lowest_cosine: float,
+    canary: str,
+    library_versions: Mapping[str, str],
+) -> None:
+    """Record that a model was asked for its canaries, and what came of it."""
+    await connection.execute(
+        insert(identity_proofs).values(
+            id=uuid4(),
+            model_version_id=model_version_id,
+            run_id=run_id,
+            outcome=outcome,
+            lowest_cosine=lowest_cosine,
+            canary=canary,
+            library_versions=dict(library_versions),
+        )
+    )

@@ -1,0 +1,140 @@
+"""Vector records: for every vector, what text made it, by which run, and what was received."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from search_app.catalog.tables import chunks, indexes, vector_records
+from search_app.errors import NotFoundError
+from search_app.types import IndexState
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorRecord:
+    """The record of one vector.
+
+    ``sent_hash`` is of the exact text sent, prefix included; ``received_hash`` of the float32
+    bytes received; ``stored_hash`` of those handed to the store; ``norm`` is the length before
+    normalising. ``run_id`` embedded it; ``copied_by_run_id`` took it over from an equal text.
+    """
+
+    index_id: UUID
+    chunk_id: UUID
+    run_id: UUID
+    copied_by_run_id: UUID | None
+    sent_hash: bytes
+    received_hash: bytes
+    stored_hash: bytes
+    norm: float
+    batch_size: int
+    batch_position: int
+    created_at: datetime | None = None
+
+
+def _record(row: Any) -> VectorRecord:
+    return VectorRecord(
+        index_id=row.index_id,
+        chunk_id=row.chunk_id,
+        run_id=row.run_id,
+        copied_by_run_id=row.copied_by_run_id,
+        sent_hash=row.sent_hash,
+        received_hash=row.received_hash,
+        stored_hash=row.stored_hash,
+        norm=row.norm,
+        batch_size=row.batch_size,
+        batch_position=row.batch_position,
+        created_at=row.created_at,
+    )
+
+
+async def put(connection: AsyncConnection, records: Sequence[VectorRecord]) -> None:
+    """Write records; one that is there is replaced, since its vector was."""
+    if not records:
+        return
+    statement = insert(vector_records)
+    replaced = {
+        column.name: statement.excluded[column.name]
+        for column in vector_records.c
+        if not column.primary_key
+    }
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["index_id", "chunk_id"],
+            set_={**replaced, "created_at": func.now()},
+        ),
+        [_values(record) for record in records],
+    )
+
+
+def _values(record: VectorRecord) -> Mapping[str, Any]:
+    return {
+        "index_id": record.index_id,
+        "chunk_id": record.chunk_id,
+        "run_id": record.run_id,
+        "copied_by_run_id": record.copied_by_run_id,
+        "sent_hash": record.sent_hash,
+        "received_hash": record.received_hash,
+        "stored_hash": record.stored_hash,
+        "norm": record.norm,
+        "batch_size": record.batch_size,
+        "batch_position": record.batch_position,
+    }
+
+
+async def get(connection: AsyncConnection, index_id: UUID, chunk_id: UUID) -> VectorRecord:
+    """Get the record of a chunk's vector in an index.
+
+    Raises:
+        NotFoundError: the chunk has no vector there.
+    """
+    statement = (
+        select(*vector_records.c)
+        .where(vector_records.c.index_id == index_id)
+        .where(vector_records.c.chunk_id == chunk_id)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no vector of chunk {chunk_id} in index {index_id}")
+    return _record(row)
+
+
+async def embedded(
+    connection: AsyncConnection, index_id: UUID, chunk_ids: Sequence[UUID]
+) -> set[UUID]:
+    """Say which of the chunks already have a vector in the index."""
+    statement = (
+        select(vector_records.c.chunk_id)
+        .where(vector_records.c.index_id == index_id)
+        .where(vector_records.c.chunk_id == func.any(list(chunk_ids)))
+    )
+    return set(await connection.scalars(statement))
+
+
+async def reusable(
+    connection: AsyncConnection, model_version_id: UUID, store: str, sent_hashes: Sequence[bytes]
+) -> dict[bytes, VectorRecord]:
+    """Find, for texts sent before to the same model version, a vector that can be copied.
+
+    Only vectors in the same store are offered, and none of chunks that are on their way out.
+    """
+    statement = (
+        select(*vector_records.c)
+        .join(indexes, indexes.c.id == vector_records.c.index_id)
+        .join(chunks, chunks.c.id == vector_records.c.chunk_id)
+        .where(vector_records.c.sent_hash == func.any(list(sent_hashes)))
+        .where(indexes.c.model_version_id == model_version_id)
+        .where(indexes.c.store == store)
+        .where(indexes.c.state != IndexState.RETIRED.value)
+        .where(chunks.c.state != "deleting")
+        .distinct(vector_records.c.sent_hash)
+        .order_by(
+            vector_records.c.sent_hash, vector_records.c.created_at, vector_records.c.chunk_id
+        )
+    )
+    return {row.sent_hash: _record(row) for row in await connection.execute(statement)}

@@ -1,0 +1,173 @@
+"""Runs: what was executed, with what, and how it ended."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from search_app.catalog.tables import collections, run_errors, runs
+from search_app.errors import NotFoundError
+from search_app.types import JSON, Collection, Failure, Run, RunStatus
+
+
+async def start(
+    connection: AsyncConnection,
+    *,
+    kind: str,
+    collection: Collection,
+    configuration: Mapping[str, JSON],
+    code_version: str,
+    library_versions: Mapping[str, str],
+) -> UUID:
+    """Record a run that begins now on this host, and give its id."""
+    run_id = uuid4()
+    await connection.execute(
+        insert(runs).values(
+            id=run_id,
+            kind=kind,
+            collection_id=collection.id,
+            status=RunStatus.RUNNING.value,
+            configuration=dict(configuration),
+            code_version=code_version,
+            library_versions=dict(library_versions),
+            host=platform.node(),
+            process_id=os.getpid(),
+        )
+    )
+    return run_id
+
+
+async def set_index(connection: AsyncConnection, run_id: UUID, index_id: UUID) -> None:
+    """Record which index the run writes to, once that is known."""
+    await connection.execute(update(runs).where(runs.c.id == run_id).values(index_id=index_id))
+
+
+async def set_counts(connection: AsyncConnection, run_id: UUID, counts: Mapping[str, JSON]) -> None:
+    """Record how far the run is."""
+    await connection.execute(update(runs).where(runs.c.id == run_id).values(counts=dict(counts)))
+
+
+async def finish(
+    connection: AsyncConnection,
+    run_id: UUID,
+    *,
+    status: RunStatus,
+    counts: Mapping[str, JSON],
+    reason: str | None = None,
+) -> None:
+    """Record how the run ended."""
+    await connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(status=status.value, counts=dict(counts), reason=reason, finished_at=func.now())
+    )
+
+
+async def mark_interrupted(connection: AsyncConnection, collection: Collection) -> int:
+    """Mark runs of the collection that never ended; the caller holds the collection's lock.
+
+    Whoever holds that lock knows that no run of the collection is alive.
+    """
+    result = await connection.execute(
+        update(runs)
+        .where(runs.c.collection_id == collection.id)
+        .where(runs.c.status == RunStatus.RUNNING.value)
+        .values(
+            status=RunStatus.INTERRUPTED.value,
+            reason="its process ended before the run did",
+            finished_at=func.now(),
+        )
+    )
+    return result.rowcount
+
+
+async def add_errors(
+    connection: AsyncConnection, run_id: UUID, first: int, failures: Sequence[Failure]
+) -> None:
+    """Record failures, numbered on from ``first``."""
+    if failures:
+        await connection.execute(
+            insert(run_errors),
+            [
+                {
+                    "run_id": run_id,
+                    "ordinal": first + offset,
+                    "source": failure.source,
+                    "reason": failure.reason,
+                }
+                for offset, failure in enumerate(failures)
+            ],
+        )
+
+
+def _select() -> Select[Any]:
+    failed = (
+        select(func.count())
+        .where(run_errors.c.run_id == runs.c.id)
+        .scalar_subquery()
+        .label("errors")
+    )
+    return select(*runs.c, collections.c.name.label("collection"), failed).join(
+        collections, collections.c.id == runs.c.collection_id
+    )
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        id=row.id,
+        kind=row.kind,
+        collection=row.collection,
+        index_id=row.index_id,
+        status=RunStatus(row.status),
+        configuration=row.configuration,
+        code_version=row.code_version,
+        library_versions=row.library_versions,
+        host=row.host,
+        process_id=row.process_id,
+        counts=row.counts,
+        reason=row.reason,
+        errors=row.errors,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+async def listing(
+    connection: AsyncConnection, *, collection: str | None = None, limit: int = 50, offset: int = 0
+) -> list[Run]:
+    """List runs, newest first."""
+    statement = _select().order_by(runs.c.started_at.desc(), runs.c.id).limit(limit).offset(offset)
+    if collection is not None:
+        statement = statement.where(collections.c.name == collection)
+    return [_run(row) for row in await connection.execute(statement)]
+
+
+async def get(connection: AsyncConnection, run_id: UUID) -> Run:
+    """Get a run by id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = (await connection.execute(_select().where(runs.c.id == run_id))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no run {run_id}")
+    return _run(row)
+
+
+async def errors(
+    connection: AsyncConnection, run_id: UUID, *, limit: int = 1000, offset: int = 0
+) -> list[Failure]:
+    """List the sources that failed in a run, in the order met."""
+    statement = (
+        select(run_errors.c.source, run_errors.c.reason)
+        .where(run_errors.c.run_id == run_id)
+        .order_by(run_errors.c.ordinal)
+        .limit(limit)
+        .offset(offset)
+    )
+    rows = await connection.execute(statement)
+    return [Failure(source=row.source, reason=row.reason) for row in rows]

@@ -1,0 +1,288 @@
+"""The catalog's tables. Times are UTC; hashes are SHA-256 of UTF-8 text or of float32 bytes."""
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> Column[object]:
+    return Column("id", Uuid, primary_key=True)
+
+
+def _reference(
+    name: str, target: str, *, cascade: bool = True, null: bool = False
+) -> Column[object]:
+    ondelete = "CASCADE" if cascade else "SET NULL" if null else None
+    return Column(name, Uuid, ForeignKey(f"{target}.id", ondelete=ondelete), nullable=null)
+
+
+def _time(name: str, *, null: bool = False) -> Column[object]:
+    default = None if null else func.now()
+    return Column(name, DateTime(timezone=True), nullable=null, server_default=default)
+
+
+collections = Table(
+    "collections",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    _time("created_at"),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    _id(),
+    # How the embedder is made again; holds no key.
+    Column("spec", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("dimensions", Integer, nullable=False),
+    Column("max_tokens", Integer),
+    Column("document_prefix", Text, nullable=False),
+    Column("query_prefix", Text, nullable=False),
+    Column("settings", JSONB, nullable=False),
+    Column("library_versions", JSONB, nullable=False),
+    # Largest 1 - cos seen between sends of one canary when the model was registered.
+    Column("noise_floor", Double, nullable=False),
+    Column("bit_stable", Boolean, nullable=False),
+    _time("created_at"),
+)
+
+canary_vectors = Table(
+    "canary_vectors",
+    metadata,
+    Column(
+        "model_version_id",
+        Uuid,
+        ForeignKey("model_versions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    # Unit vector, float32 little-endian.
+    Column("vector", LargeBinary, nullable=False),
+)
+
+indexes = Table(
+    "indexes",
+    metadata,
+    _id(),
+    _reference("collection_id", "collections"),
+    _reference("model_version_id", "model_versions", cascade=False),
+    Column("chunking", JSONB, nullable=False),
+    Column("store", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    _time("created_at"),
+    _time("activated_at", null=True),
+    # At most one index of a collection answers searches.
+    Index(
+        "uq_indexes_active",
+        "collection_id",
+        unique=True,
+        postgresql_where=text("state = 'active'"),
+    ),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    _reference("collection_id", "collections"),
+    _reference("index_id", "indexes", cascade=False, null=True),
+    Column("status", Text, nullable=False),
+    Column("configuration", JSONB, nullable=False),
+    Column("code_version", Text, nullable=False),
+    Column("library_versions", JSONB, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("process_id", Integer, nullable=False),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # Why a failed run failed; the reasons of single sources are in run_errors.
+    Column("reason", Text),
+    _time("started_at"),
+    _time("finished_at", null=True),
+    Index("ix_runs_collection_id_started_at", "collection_id", "started_at"),
+)
+
+run_errors = Table(
+    "run_errors",
+    metadata,
+    Column("run_id", Uuid, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+identity_proofs = Table(
+    "identity_proofs",
+    metadata,
+    _id(),
+    _reference("model_version_id", "model_versions"),
+    _reference("run_id", "runs", cascade=False, null=True),
+    Column("outcome", Text, nullable=False),
+    Column("lowest_cosine", Double, nullable=False),
+    Column("canary", Text, nullable=False),
+    Column("library_versions", JSONB, nullable=False),
+    _time("created_at"),
+    Index("ix_identity_proofs_model_version_id_created_at", "model_version_id", "created_at"),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    _id(),
+    _reference("collection_id", "collections"),
+    Column("uri", Text, nullable=False),
+    # Of the bytes that the documents were read from; null until all of them are in.
+    Column("content_hash", LargeBinary),
+    # What read it: loader, its version and the options that change its outcome.
+    Column("reader", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    _reference("seen_run_id", "runs", cascade=False, null=True),
+    _time("updated_at"),
+    UniqueConstraint("collection_id", "uri"),
+    Index(
+        "ix_sources_unfinished",
+        "collection_id",
+        postgresql_where=text("state = 'pending'"),
+    ),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    _id(),
+    _reference("collection_id", "collections"),
+    _reference("source_id", "sources"),
+    Column("uri", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    # The filter fields, as described in filters.py.
+    Column("fields", JSONB, nullable=False),
+    # Of everything that chunks and fields are made from; null while the document is not in.
+    Column("content_hash", LargeBinary),
+    Column("state", Text, nullable=False),
+    # The run that last changed it, and the one that last met it in its source.
+    _reference("run_id", "runs", cascade=False, null=True),
+    _reference("seen_run_id", "runs", cascade=False, null=True),
+    _time("created_at"),
+    _time("updated_at"),
+    UniqueConstraint("collection_id", "uri"),
+    Index("ix_documents_source_id", "source_id"),
+    Index(
+        "ix_documents_fields",
+        "fields",
+        postgresql_using="gin",
+        postgresql_ops={"fields": "jsonb_path_ops"},
+    ),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    _id(),
+    _reference("document_id", "documents"),
+    Column("chunking", Text, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    # Title and headings that are embedded in front of the text; part of what text_hash covers.
+    Column("context", Text, nullable=False),
+    Column("text_hash", LargeBinary, nullable=False),
+    Column("char_start", Integer, nullable=False),
+    Column("char_end", Integer, nullable=False),
+    Column("heading_path", ARRAY(Text), nullable=False),
+    Column("page", Integer),
+    Column("tokens", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
+    Index("ix_chunks_unfinished", "document_id", postgresql_where=text("state <> 'live'")),
+)
+
+vector_records = Table(
+    "vector_records",
+    metadata,
+    Column("index_id", Uuid, ForeignKey("indexes.id", ondelete="CASCADE"), primary_key=True),
+    Column("chunk_id", Uuid, ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True),
+    # The run that embedded it, and, for a vector taken over from an equal text, the run that did.
+    Column("run_id", Uuid, ForeignKey("runs.id"), nullable=False),
+    Column("copied_by_run_id", Uuid, ForeignKey("runs.id")),
+    # Of the exact text sent, prefix included.
+    Column("sent_hash", LargeBinary, nullable=False),
+    # Of the float32 bytes received, and of those handed to the store after normalising.
+    Column("received_hash", LargeBinary, nullable=False),
+    Column("stored_hash", LargeBinary, nullable=False),
+    Column("norm", Double, nullable=False),
+    Column("batch_size", Integer, nullable=False),
+    Column("batch_position", Integer, nullable=False),
+    _time("created_at"),
+    Index("ix_vector_records_sent_hash", "sent_hash"),
+    # Deleting a chunk must not scan all records.
+    Index("ix_vector_records_chunk_id", "chunk_id"),
+)
+
+query_vectors = Table(
+    "query_vectors",
+    metadata,
+    Column(
+        "model_version_id",
+        Uuid,
+        ForeignKey("model_versions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("text_hash", LargeBinary, primary_key=True),
+    # Unit vector, float32 little-endian.
+    Column("vector", LargeBinary, nullable=False),
+    _time("created_at"),
+)
+
+query_log = Table(
+    "query_log",
+    metadata,
+    _id(),
+    _reference("collection_id", "collections"),
+    _reference("index_id", "indexes"),
+    _reference("model_version_id", "model_versions", cascade=False),
+    # Null where logging of texts is off; the hash is always there.
+    Column("query", Text),
+    Column("query_hash", LargeBinary, nullable=False),
+    Column("filters", ARRAY(Text), nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("first_rank", Integer, nullable=False),
+    Column("exact", Boolean, nullable=False),
+    Column("hit_ids", ARRAY(Uuid), nullable=False),
+    Column("scores", ARRAY(Double), nullable=False),
+    Column("took_ms", Double, nullable=False),
+    Column("client", Text, nullable=False),
+    _time("created_at"),
+    Index("ix_query_log_collection_id_created_at", "collection_id", "created_at"),
+)

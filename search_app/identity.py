@@ -1,0 +1,303 @@
+"""Is this still the model of that index? Canary texts answer, names do not.
+
+A model version is registered with the vectors of fixed canary texts and the noise seen between
+their sends. Whoever embeds for an index later sends the canaries again and compares:
+
+* equal, or no further away than the noise seen at registration: the same model;
+* further away, also when sent three more times, but by at most max(3 × noise floor, 1e-3) in
+  1 − cos: a new build of the same model, which is recorded and goes on;
+* further than that in any canary, or another number of dimensions: another model.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+
+import numpy as np
+
+from search_app.catalog.models import CanaryVector
+from search_app.embedders.base import Embedder
+from search_app.embedders.batching import normalise
+from search_app.errors import EmbedderRefusedError, ModelMismatchError
+from search_app.types import Kind, ModelIdentity, ModelVersion, Vector
+
+SAME_MODEL_LIMIT = 1e-3
+"""Least 1 − cos that makes another model; two builds of one engine were seen 1.2e-4 apart."""
+
+_LONG = (
+    "The archive keeps every letter that the observatory received between the two expeditions, "
+    "sorted by the day of arrival and copied twice by hand. "
+)
+_LONG_REPEATS = 30  # about 750 tokens of a WordPiece or Unigram vocabulary: above a limit of 512
+_TWIN_REPEATS = 18  # about 450 tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary:
+    """A fixed text and the role in which it is embedded."""
+
+    name: str
+    kind: Kind
+    text: str
+
+
+CANARIES: tuple[Canary, ...] = (
+    Canary(name="short", kind="document", text="water"),
+    Canary(name="long", kind="document", text=_LONG * _LONG_REPEATS),
+    Canary(name="long-truncated", kind="document", text=_LONG * _TWIN_REPEATS),
+    Canary(name="case-upper", kind="document", text="THE NIGHT TRAIN TO OSLO LEAVES AT NINE"),
+    Canary(name="case-lower", kind="document", text="the night train to oslo leaves at nine"),
+    Canary(
+        name="accents", kind="document", text="Čaj, crème brûlée und Straßenbahn für zwölf Gäste"
+    ),
+    Canary(
+        name="japanese",
+        kind="document",
+        text="図書館は月曜日と祝日に休みます。返却は入口の箱へどうぞ。",
+    ),
+    Canary(name="emoji", kind="document", text="Picnic on Sunday 🧺🌦️ bring 👩‍🔬 and the 🐕"),
+    Canary(
+        name="numbers", kind="document", text="Invoice PPR-9087 of 2024-03-15: 1,299.50 EUR, 19 %"
+    ),
+    Canary(
+        name="newlines", kind="document", text="first line\nsecond line\n\n\tan indented third line"
+    ),
+    Canary(name="as-document", kind="document", text="how do I reset the password of my account"),
+    Canary(name="as-query", kind="query", text="how do I reset the password of my account"),
+)
+
+
+class Outcome(StrEnum):
+    """What comparing canaries says."""
+
+    SAME = "same"
+    NEW_BUILD = "new build"
+    OTHER_MODEL = "other model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What a model was seen to do with the canaries.
+
+    ``noise_floor`` is the largest 1 − cos between any two sends of one canary: twice alone and
+    once among others, where the embedder takes several texts a request.
+    """
+
+    identity: ModelIdentity
+    canaries: Sequence[CanaryVector]
+    noise_floor: float
+    bit_stable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """The outcome of asking a model for its canaries, and the canary that decided it."""
+
+    outcome: Outcome
+    lowest_cosine: float
+    canary: str
+    library_versions: Mapping[str, str]
+
+
+def distance(left: Vector, right: Vector) -> float:
+    """Give 1 − cos of two unit vectors, as half their squared difference, in float64.
+
+    This form keeps its precision where the cosine is near 1: subtracting from 1 does not.
+    """
+    difference = left.astype(np.float64) - right.astype(np.float64)
+    return float(difference @ difference) / 2.0
+
+
+async def observe(embedder: Embedder) -> Observation:
+    """Embed the canaries, each alone twice and once in company, and measure the noise.
+
+    A model that refuses the over-long canary as such is observed without it.
+
+    Raises:
+        EmbedderError: the embedder does not answer or answers nonsense.
+    """
+    identity = await embedder.describe()
+    canaries = await _accepted(embedder)
+    first = await _send_alone(embedder, canaries)
+    sends = [first, await _send_alone(embedder, canaries)]
+    if embedder.batch_size > 1:
+        sends.append(await _send_together(embedder, canaries))
+    largest, stable = 0.0, True
+    for canary in canaries:
+        for left, right in combinations(sends, 2):
+            a, b = left[canary.name], right[canary.name]
+            if a.tobytes() != b.tobytes():
+                stable = False
+                largest = max(largest, distance(a, b))
+    vectors = [
+        CanaryVector(
+            name=canary.name, kind=canary.kind, text=canary.text, vector=first[canary.name]
+        )
+        for canary in canaries
+    ]
+    return Observation(identity=identity, canaries=vectors, noise_floor=largest, bit_stable=stable)
+
+
+async def _accepted(embedder: Embedder) -> list[Canary]:
+    accepted = []
+    for canary in CANARIES:
+        if canary.name == "long":
+            try:
+                await embedder.embed([canary.text], canary.kind)
+            except EmbedderRefusedError:
+                # Some servers refuse what others cut off; both are ways to be a model. If it
+                # refuses everything, the next canary says so.
+                continue
+        accepted.append(canary)
+    return accepted
+
+
+async def _send_alone(
+    embedder: Embedder, canaries: Sequence[Canary | CanaryVector]
+) -> dict[str, Vector]:
+    vectors = {}
+    for canary in canaries:
+        unit, _ = normalise(await embedder.embed([canary.text], canary.kind))
+        vectors[canary.name] = unit[0]
+    return vectors
+
+
+async def _send_together(embedder: Embedder, canaries: Sequence[Canary]) -> dict[str, Vector]:
+    vectors: dict[str, Vector] = {}
+    for kind in ("document", "query"):
+        group = [canary for canary in canaries if canary.kind == kind]
+        for start in range(0, len(group), embedder.batch_size):
+            batch = group[start : start + embedder.batch_size]
+            unit, _ = normalise(await embedder.embed([canary.text for canary in batch], kind))
+            vectors.update(zip((canary.name for canary in batch), unit, strict=True))
+    return vectors
+
+
+async def prove(
+    embedder: Embedder, version: ModelVersion, canaries: Sequence[CanaryVector]
+) -> Proof:
+    """Send the canaries of a model version one by one and say which model answered.
+
+    Raises:
+        EmbedderError: the embedder does not answer; that is no proof of anything.
+    """
+    identity = await embedder.describe()
+    if identity.dimensions != version.identity.dimensions:
+        return Proof(
+            outcome=Outcome.OTHER_MODEL,
+            lowest_cosine=0.0,
+            canary=f"{identity.dimensions} dimensions instead of {version.identity.dimensions}",
+            library_versions=identity.library_versions,
+        )
+    outcome, furthest, name = Outcome.SAME, 0.0, "none"
+    for canary in canaries:
+        if outcome is Outcome.OTHER_MODEL:
+            # Decided; the rest is sent once, to say how far away the furthest is.
+            away = await _away(embedder, canary)
+        else:
+            seen, away = await _judge(embedder, version, canary)
+            outcome = outcome if seen is Outcome.SAME else seen
+        if away > furthest:
+            furthest, name = away, canary.name
+    return Proof(
+        outcome=outcome,
+        lowest_cosine=1.0 - furthest,
+        canary=name,
+        library_versions=identity.library_versions,
+    )
+
+
+async def _judge(
+    embedder: Embedder, version: ModelVersion, canary: CanaryVector
+) -> tuple[Outcome, float]:
+    """Compare one canary; a difference counts only if three more sends confirm it."""
+    nearest = await _away(embedder, canary)
+    for _ in range(3):
+        if nearest <= version.noise_floor:
+            return Outcome.SAME, nearest
+        nearest = min(nearest, await _away(embedder, canary))
+    if nearest <= version.noise_floor:
+        return Outcome.SAME, nearest
+    limit = max(3 * version.noise_floor, SAME_MODEL_LIMIT)
+    return (Outcome.OTHER_MODEL if nearest > limit else Outcome.NEW_BUILD), nearest
+
+
+async def _away(embedder: Embedder, canary: CanaryVector) -> float:
+    unit, _ = normalise(await embedder.embed([canary.text], canary.kind))
+    if unit[0].shape != canary.vector.shape:
+        # A dimension that changes between two requests: as far as can be.
+        return 1.0
+    return 0.0 if unit[0].tobytes() == canary.vector.tobytes() else distance(unit[0], canary.vector)
+
+
+def recognise(
+    observation: Observation, version: ModelVersion, canaries: Sequence[CanaryVector]
+) -> bool:
+    """Say whether a model just observed is a version already registered, whatever its name.
+
+    Only canaries equal within noise count: a new build gets a version of its own in a new index.
+    """
+    if observation.identity.dimensions != version.identity.dimensions:
+        return False
+    seen = {canary.name: canary for canary in observation.canaries}
+    if seen.keys() != {canary.name for canary in canaries}:
+        return False
+    noise = max(observation.noise_floor, version.noise_floor)
+    return all(
+        seen[known.name].text == known.text
+        and distance(seen[known.name].vector, known.vector) <= noise
+        for known in canaries
+    )
+
+
+def mismatch(
+    embedder: Embedder, version: ModelVersion, proof: Proof, collection: str
+) -> ModelMismatchError:
+    """Word the refusal: what differs, both identities, and the command that embeds anew."""
+    return ModelMismatchError(
+        f"another model answers: {embedder.spec} is not the model of the index of collection "
+        f"{collection!r} ({version.name}, {version.identity.dimensions} dimensions, registered as "
+        f"{version.spec}); lowest canary cosine {proof.lowest_cosine:.6f} ({proof.canary}). "
+        "Nothing of it was made visible. To embed with this model, use another collection: "
+        f"ingest add PATH --collection NAME --embedder {embedder.spec}"
+    )
+
+
+class Prover:
+    """Remembers that an embedder proved itself, and asks again from time to time.
+
+    One for each process; the time that a proof lasts is in seconds.
+    """
+
+    def __init__(self, *, lasts_s: float = 600.0) -> None:
+        """Start with no proof of anything."""
+        self._lasts_s = lasts_s
+        self._proved: dict[tuple[str, object], float] = {}
+        self._lock = asyncio.Lock()
+
+    async def ensure(
+        self,
+        embedder: Embedder,
+        version: ModelVersion,
+        canaries: Sequence[CanaryVector],
+        collection: str,
+    ) -> None:
+        """Return if the embedder is the model version, asking it only when the proof is old.
+
+        Raises:
+            ModelMismatchError: it is another model.
+            EmbedderError: it does not answer.
+        """
+        key = (embedder.spec, version.id)
+        async with self._lock:
+            proved = self._proved.get(key)
+            if proved is not None and time.monotonic() - proved < self._lasts_s:
+                return
+            proof = await prove(embedder, version, canaries)
+            if proof.outcome is Outcome.OTHER_MODEL:
+                self._proved.pop(key, None)
+                raise mismatch(embedder, version, proof, collection)
+            self._proved[key] = time.monotonic()
