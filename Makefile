@@ -19,7 +19,7 @@ $(VENV)/.ready: pyproject.toml uv.lock
 setup: $(VENV)/.ready  ## Create .venv with everything locked
 
 demo: setup  ## Ingest the manual and the READMEs of installed packages, run three searches
-	$(BIN)/python -m ingest.demo
+	$(BIN)/python demo.py
 
 serve: setup  ## Open the web page on http://127.0.0.1:8020
 	$(BIN)/search-app serve

@@ -161,7 +161,7 @@ def check_request(request: SearchRequest) -> str:
         raise InvalidInputError("the query is empty; write what you are looking for")
     if len(query) > LONGEST_QUERY:
         raise InvalidInputError(
-            f"the query has {len(query):,} characters; at most {LONGEST_QUERY:,} can be searched for"
+            f"the query has {len(query):,} characters; at most {LONGEST_QUERY:,} work"
         )
     if "\x00" in query or any("\ud800" <= character <= "\udfff" for character in query):
         raise InvalidInputError("the query has a NUL or half of a surrogate pair; remove it")

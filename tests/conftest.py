@@ -1,9 +1,17 @@
 """Fixtures that all tests share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
+
+from search_app.bootstrap import Services, open_services
+from search_app.catalog import migrate
+from search_app.config import Settings, load_settings
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +31,47 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
     yield server.start()
     server.destroy()
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> str:
+    """Migrate one database to head; every test's own database is cloned from it."""
+    name = "unmoved_template"
+    _administer(postgres_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
+    migrate.upgrade(_named(postgres_url, name))
+    return name
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """Give the address of a migrated database that belongs to this test alone."""
+    name = f"test_{uuid4().hex}"
+    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _named(postgres_url, name)
+    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Give settings for a database of its own and the fast embedder that separates texts."""
+    return load_settings(
+        DATABASE_URL=database_url, data_dir=tmp_path / "data", embedder="hashing:64"
+    )
+
+
+@pytest.fixture
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    """Open the services of one process."""
+    async with open_services(settings) as opened:
+        yield opened
+
+
+def _named(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _administer(url: str, *statements: str) -> None:
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)  # type: ignore[arg-type] # names of our own making

@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.catalog.bulk import insert_rows
 from search_app.catalog.tables import chunks, documents, sources
-from search_app.types import DocumentRef
+from search_app.types import Collection, DocumentRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,33 +117,29 @@ async def count_of_document(connection: AsyncConnection, document_id: UUID, chun
     return (await connection.scalar(statement)) or 0
 
 
-async def states(
-    connection: AsyncConnection, document_ids: Sequence[UUID], chunking: str
-) -> dict[UUID, dict[UUID, str]]:
-    """Give the state of every chunk of the documents: document id → chunk id → state."""
-    statement = (
-        select(chunks.c.document_id, chunks.c.id, chunks.c.state)
-        .where(chunks.c.document_id == func.any(list(document_ids)))
-        .where(chunks.c.chunking == chunking)
+async def ids_by_document(
+    connection: AsyncConnection, document_ids: Sequence[UUID]
+) -> dict[UUID, set[UUID]]:
+    """Give the ids of all chunks of the documents, whatever their state or chunking."""
+    statement = select(chunks.c.document_id, chunks.c.id).where(
+        chunks.c.document_id == func.any(list(document_ids))
     )
-    found: dict[UUID, dict[UUID, str]] = {}
+    found: dict[UUID, set[UUID]] = {}
     for row in await connection.execute(statement):
-        found.setdefault(row.document_id, {})[row.id] = row.state
+        found.setdefault(row.document_id, set()).add(row.id)
     return found
 
 
 async def put_pending(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert chunks as pending; a chunk that is there stays as it is, unless on its way out."""
-    if not rows:
-        return
-    statement = insert(chunks)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["id"],
-            set_={"state": "pending"},
-            where=chunks.c.state == "deleting",
-        ),
+    """Insert chunks as pending; a chunk that is there stays as it is.
+
+    A row has every column of the table but ``state``.
+    """
+    await insert_rows(
+        connection,
+        chunks,
         [{**row, "state": "pending"} for row in rows],
+        "(id) DO NOTHING",
     )
 
 
@@ -181,6 +177,28 @@ async def begin_deleting(connection: AsyncConnection, chunk_ids: Sequence[UUID])
         await connection.execute(
             update(chunks).where(chunks.c.id == func.any(list(chunk_ids))).values(state="deleting")
         )
+
+
+async def of_documents(
+    connection: AsyncConnection, document_ids: Sequence[UUID], limit: int
+) -> list[UUID]:
+    """List chunks of documents, whatever their state or chunking."""
+    statement = (
+        select(chunks.c.id).where(chunks.c.document_id == func.any(list(document_ids))).limit(limit)
+    )
+    return list(await connection.scalars(statement))
+
+
+async def deleting(connection: AsyncConnection, collection: Collection, limit: int) -> list[UUID]:
+    """List chunks whose removal was begun and not finished."""
+    statement = (
+        select(chunks.c.id)
+        .join(documents, documents.c.id == chunks.c.document_id)
+        .where(documents.c.collection_id == collection.id)
+        .where(chunks.c.state == "deleting")
+        .limit(limit)
+    )
+    return list(await connection.scalars(statement))
 
 
 async def delete_rows(connection: AsyncConnection, chunk_ids: Sequence[UUID]) -> None:

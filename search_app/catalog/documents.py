@@ -5,6 +5,7 @@ while its vectors are being removed. A changed document stays ``indexed`` in its
 the new one is complete.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, delete, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.catalog.bulk import insert_rows
 from search_app.catalog.tables import collections, documents, sources
 from search_app.errors import NotFoundError
 from search_app.filters import Filter
@@ -113,11 +114,11 @@ async def facets(
             passing = passing.where(filter_clause(documents.c.fields, filter))
         rows = passing.subquery()
         value = rows.c.value.op("#>>")(text("'{}'")).label("value")
-        count = func.count(rows.c.id.distinct()).label("count")
+        number = func.count(rows.c.id.distinct()).label("documents")
         statement = (
-            select(value, count).group_by(value).order_by(count.desc(), value).limit(FACET_LIMIT)
+            select(value, number).group_by(value).order_by(number.desc(), value).limit(FACET_LIMIT)
         )
-        counted[field] = {row.value: row.count for row in await connection.execute(statement)}
+        counted[field] = {row.value: row.documents for row in await connection.execute(statement)}
     return counted
 
 
@@ -141,12 +142,11 @@ async def count(
 async def known(
     connection: AsyncConnection, collection: Collection, uris: Sequence[str]
 ) -> dict[str, KnownDocument]:
-    """Look documents up by uri; those being deleted are not known."""
+    """Look documents up by uri; one that was never complete has no content hash."""
     statement = (
         select(documents.c.id, documents.c.uri, documents.c.content_hash, documents.c.fields)
         .where(documents.c.collection_id == collection.id)
         .where(documents.c.uri == func.any(list(uris)))
-        .where(documents.c.state != "deleting")
     )
     return {
         row.uri: KnownDocument(
@@ -163,28 +163,21 @@ async def put_pending(
 
     A row has id, source_id, uri, title, language, media_type, fields, run_id.
     """
-    if not rows:
-        return
-    statement = insert(documents).values(
+    await insert_rows(
+        connection,
+        documents,
         [
             {
                 **row,
                 "collection_id": collection.id,
                 "state": "pending",
+                # Known only once the document is complete, so that a crash before is noticed.
+                "content_hash": None,
                 "seen_run_id": row["run_id"],
             }
             for row in rows
-        ]
-    )
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["collection_id", "uri"],
-            set_={
-                "seen_run_id": statement.excluded.seen_run_id,
-                # Two files may claim one record's uri over time; the last reader owns it.
-                "source_id": statement.excluded.source_id,
-            },
-        )
+        ],
+        "(collection_id, uri) DO UPDATE SET seen_run_id = excluded.seen_run_id",
     )
 
 
@@ -200,18 +193,31 @@ async def mark_seen(
         )
 
 
-async def complete(
-    connection: AsyncConnection, document_id: UUID, values: Mapping[str, Any]
-) -> None:
-    """Give a document its new form, now that all its vectors are in.
-
-    ``values`` has title, language, media_type, fields, content_hash, run_id.
+_COMPLETE = text(
     """
-    await connection.execute(
-        update(documents)
-        .where(documents.c.id == document_id)
-        .values(**values, state="indexed", updated_at=func.now())
-    )
+    UPDATE documents SET title = new.title, language = new.language, fields = new.fields,
+        media_type = new.media_type, content_hash = new.content_hash, run_id = new.run_id,
+        state = 'indexed', updated_at = now()
+    FROM unnest(
+        CAST(:id AS uuid[]), CAST(:title AS text[]), CAST(:language AS text[]),
+        CAST(:media_type AS text[]), CAST(:fields AS jsonb[]), CAST(:content_hash AS bytea[]),
+        CAST(:run_id AS uuid[])
+    ) AS new (id, title, language, media_type, fields, content_hash, run_id)
+    WHERE documents.id = new.id
+    """
+)
+_COMPLETED = ("id", "title", "language", "media_type", "fields", "content_hash", "run_id")
+
+
+async def complete(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Give documents their new form, now that all their vectors are in.
+
+    A row has id, title, language, media_type, fields, content_hash, run_id.
+    """
+    if rows:
+        arrays = {name: [row[name] for row in rows] for name in _COMPLETED}
+        arrays["fields"] = [json.dumps(value) for value in arrays["fields"]]
+        await connection.execute(_COMPLETE, arrays)
 
 
 async def unseen_of_source(

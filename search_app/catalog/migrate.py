@@ -57,6 +57,21 @@ def downgrade(database_url: str, revision: str) -> None:
         alembic.command.downgrade(config, revision)
 
 
+def move(database_url: str, revision: str) -> None:
+    """Bring the schema to a revision, up or down.
+
+    Raises:
+        SchemaError: there is no such revision, or see ``upgrade``.
+    """
+    script = ScriptDirectory(str(MIGRATIONS))
+    at = current(database_url)
+    below = {step.revision for step in script.walk_revisions("base", at)} if at else set()
+    if revision == "base" or (revision in below and revision != at):
+        downgrade(database_url, revision)
+    else:
+        upgrade(database_url, revision)
+
+
 def check(database_url: str) -> None:
     """Compare the migrated schema with the declared tables.
 

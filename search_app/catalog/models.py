@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import canary_vectors, identity_proofs, model_versions
@@ -78,6 +78,11 @@ async def add(
             for canary in canaries
         ],
     )
+
+
+async def lock_registration(connection: AsyncConnection) -> None:
+    """Keep others from registering models until this transaction ends, so none is added twice."""
+    await connection.execute(text("LOCK TABLE model_versions IN SHARE ROW EXCLUSIVE MODE"))
 
 
 async def get(connection: AsyncConnection, model_version_id: UUID) -> ModelVersion:

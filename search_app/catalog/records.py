@@ -1,15 +1,15 @@
 """Vector records: for every vector, what text made it, by which run, and what was received."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.catalog.bulk import insert_rows
 from search_app.catalog.tables import chunks, indexes, vector_records
 from search_app.errors import NotFoundError
 from search_app.types import IndexState
@@ -53,38 +53,19 @@ def _record(row: Any) -> VectorRecord:
     )
 
 
+_REPLACE = "(index_id, chunk_id) DO UPDATE SET created_at = now(), " + ", ".join(
+    f"{column.name} = excluded.{column.name}"
+    for column in vector_records.c
+    if not column.primary_key and column.name != "created_at"
+)
+
+
 async def put(connection: AsyncConnection, records: Sequence[VectorRecord]) -> None:
     """Write records; one that is there is replaced, since its vector was."""
-    if not records:
-        return
-    statement = insert(vector_records)
-    replaced = {
-        column.name: statement.excluded[column.name]
-        for column in vector_records.c
-        if not column.primary_key
-    }
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["index_id", "chunk_id"],
-            set_={**replaced, "created_at": func.now()},
-        ),
-        [_values(record) for record in records],
-    )
-
-
-def _values(record: VectorRecord) -> Mapping[str, Any]:
-    return {
-        "index_id": record.index_id,
-        "chunk_id": record.chunk_id,
-        "run_id": record.run_id,
-        "copied_by_run_id": record.copied_by_run_id,
-        "sent_hash": record.sent_hash,
-        "received_hash": record.received_hash,
-        "stored_hash": record.stored_hash,
-        "norm": record.norm,
-        "batch_size": record.batch_size,
-        "batch_position": record.batch_position,
-    }
+    rows = [asdict(record) for record in records]
+    for row in rows:
+        del row["created_at"]
+    await insert_rows(connection, vector_records, rows, _REPLACE)
 
 
 async def get(connection: AsyncConnection, index_id: UUID, chunk_id: UUID) -> VectorRecord:

@@ -220,7 +220,7 @@ chunks = Table(
     Column("text_hash", LargeBinary, nullable=False),
     Column("char_start", Integer, nullable=False),
     Column("char_end", Integer, nullable=False),
-    Column("heading_path", ARRAY(Text), nullable=False),
+    Column("heading_path", JSONB, nullable=False),
     Column("page", Integer),
     Column("tokens", Integer, nullable=False),
     Column("state", Text, nullable=False),

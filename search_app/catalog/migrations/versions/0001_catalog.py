@@ -339,7 +339,7 @@ def upgrade() -> None:
         sa.Column("text_hash", sa.LargeBinary(), nullable=False),
         sa.Column("char_start", sa.Integer(), nullable=False),
         sa.Column("char_end", sa.Integer(), nullable=False),
-        sa.Column("heading_path", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("heading_path", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("page", sa.Integer(), nullable=True),
         sa.Column("tokens", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),

@@ -1,0 +1,14 @@
+"""The ingest command: it parses, delegates to the pipeline, and prints."""
+
+import sys
+
+from ingest.cli.app import app
+from search_app.console import run
+
+# Each module adds its commands to the app.
+from ingest.cli import add, rm, show  # isort: skip # noqa: F401
+
+
+def main() -> None:
+    """Run the command; one line on standard error and exit code 2 when nothing could be done."""
+    sys.exit(run(app))

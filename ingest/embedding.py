@@ -1,0 +1,148 @@
+"""From planned chunks to points and records: copy what is known, embed the rest once."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from uuid import UUID
+
+from ingest.plan import PlannedChunk, indexed_text
+from ingest.targets import Target
+from search_app.bootstrap import Services
+from search_app.catalog import records
+from search_app.catalog.engine import transaction
+from search_app.catalog.records import VectorRecord
+from search_app.embedders.batching import embed_all, normalise
+from search_app.types import JSON, Point, Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A chunk that has no vector in an index yet, with the filter fields of its document."""
+
+    chunk: PlannedChunk
+    fields: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A vector and how it came to be, for the first chunk that needed it."""
+
+    vector: Vector
+    record: VectorRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Points and records of one segment in one index, in the order of the works."""
+
+    points: Sequence[Point]
+    records: Sequence[VectorRecord]
+    embedded: int
+    reused: int
+
+
+async def make_vectors(
+    services: Services, target: Target, works: Sequence[Work], run_id: UUID
+) -> Written:
+    """Get a vector for every chunk: one that the same text got before, or a new one.
+
+    Nothing is written here, and nothing made here may be written before the model has proved
+    itself once more.
+
+    Raises:
+        EmbedderError: the embedder does not answer or answers nonsense.
+    """
+    texts = [indexed_text(work.chunk.context, work.chunk.text) for work in works]
+    hashes = [
+        sha256(target.embedder.text_sent(text, "document").encode()).digest() for text in texts
+    ]
+    made = await _copied(services, target, hashes, run_id)
+    fresh: dict[bytes, tuple[str, UUID]] = {}
+    for sent_hash, text, work in zip(hashes, texts, works, strict=True):
+        if sent_hash not in made:
+            # Equal texts travel once; the first chunk that has them counts as the embedded one.
+            fresh.setdefault(sent_hash, (text, work.chunk.id))
+    made |= await _embedded(target, fresh, run_id)
+    points, written = [], []
+    for work, sent_hash in zip(works, hashes, strict=True):
+        found = made[sent_hash]
+        written.append(_record_for(found.record, work.chunk.id, run_id))
+        points.append(_point(target, work, found))
+    return Written(
+        points=points,
+        records=written,
+        embedded=len(fresh),
+        reused=len(works) - len(fresh),
+    )
+
+
+async def _copied(
+    services: Services, target: Target, hashes: Sequence[bytes], run_id: UUID
+) -> dict[bytes, Made]:
+    """Take over vectors of equal texts, if the store still has them to the bit."""
+    async with transaction(services.engine) as connection:
+        known = await records.reusable(
+            connection, target.version.id, target.index.store, list(set(hashes))
+        )
+    by_index: dict[UUID, list[VectorRecord]] = defaultdict(list)
+    for record in known.values():
+        by_index[record.index_id].append(record)
+    copied = {}
+    for index_id, group in by_index.items():
+        points = await target.store.fetch(index_id, [record.chunk_id for record in group])
+        vectors = {point.chunk_id: point.vector for point in points}
+        for record in group:
+            vector = vectors.get(record.chunk_id)
+            if vector is not None and _hash(vector) == record.stored_hash:
+                taken = replace(record, index_id=target.index.id, copied_by_run_id=run_id)
+                copied[record.sent_hash] = Made(vector=vector, record=taken)
+    return copied
+
+
+async def _embedded(
+    target: Target, fresh: Mapping[bytes, tuple[str, UUID]], run_id: UUID
+) -> dict[bytes, Made]:
+    if not fresh:
+        return {}
+    texts = [text for text, _ in fresh.values()]
+    answer = await embed_all(target.embedder, texts, "document")
+    units, norms = normalise(answer.vectors)
+    made = {}
+    for place, (sent_hash, (_, chunk_id)) in enumerate(fresh.items()):
+        record = VectorRecord(
+            index_id=target.index.id,
+            chunk_id=chunk_id,
+            run_id=run_id,
+            copied_by_run_id=None,
+            sent_hash=sent_hash,
+            received_hash=_hash(answer.vectors[place]),
+            stored_hash=_hash(units[place]),
+            norm=float(norms[place]),
+            batch_size=answer.batch_sizes[place],
+            batch_position=answer.positions[place],
+        )
+        made[sent_hash] = Made(vector=units[place], record=record)
+    return made
+
+
+def _record_for(record: VectorRecord, chunk_id: UUID, run_id: UUID) -> VectorRecord:
+    if record.chunk_id == chunk_id and record.copied_by_run_id is None:
+        return record
+    return replace(record, chunk_id=chunk_id, copied_by_run_id=run_id, created_at=None)
+
+
+def _point(target: Target, work: Work, made: Made) -> Point:
+    return Point(
+        chunk_id=work.chunk.id,
+        document_id=work.chunk.document_id,
+        index_id=target.index.id,
+        model_version_id=target.version.id,
+        run_id=made.record.run_id,
+        fields=work.fields,
+        vector=made.vector,
+    )
+
+
+def _hash(vector: Vector) -> bytes:
+    return sha256(vector.astype("<f4", copy=False).tobytes()).digest()

@@ -1,0 +1,186 @@
+"""What a document that was read becomes in the catalog: ids, hashes, fields. No I/O.
+
+Ids are computed, never drawn, so that writing twice is writing once and the catalog of a run that
+was interrupted and finished equals that of one that was not.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import PurePosixPath
+from uuid import UUID, uuid5
+
+from ingest.types import ChunkSpan, LoadedDocument
+from search_app.types import JSON, Chunking
+
+LONGEST_CONTEXT = 120
+"""Most characters of title and headings embedded in front of a chunk; the inmost are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedChunk:
+    """A chunk as it will stand in the catalog; ``text_hash`` covers context and text."""
+
+    id: UUID
+    document_id: UUID
+    chunking: str
+    ordinal: int
+    text: str
+    context: str
+    text_hash: bytes
+    char_start: int
+    char_end: int
+    heading_path: Sequence[str]
+    page: int | None
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedDocument:
+    """A document as it will stand in the catalog, with its chunks for every chunking in use."""
+
+    id: UUID
+    source_id: UUID
+    uri: str
+    title: str
+    language: str
+    media_type: str
+    fields: Mapping[str, JSON]
+    content_hash: bytes
+    chunks: Mapping[str, Sequence[PlannedChunk]]
+
+
+def source_id(collection_id: UUID, uri: str) -> UUID:
+    """Compute the id of a source."""
+    return uuid5(collection_id, f"source\0{uri}")
+
+
+def document_id(collection_id: UUID, uri: str) -> UUID:
+    """Compute the id of a document."""
+    return uuid5(collection_id, f"document\0{uri}")
+
+
+def chunk_id(
+    collection_id: UUID, uri: str, chunking: str, text_hash: bytes, occurrence: int
+) -> UUID:
+    """Compute the id of a chunk; ``occurrence`` counts equal texts of one document from 0."""
+    return uuid5(
+        collection_id, f"chunk\0{uri}\0{chunking}\0{text_hash.hex()}\0{occurrence}"
+    )
+
+
+def indexed_text(context: str, text: str) -> str:
+    """Compose what is embedded for a chunk, before the model's own prefix."""
+    body = text.strip()
+    return f"{context}\n\n{body}" if context else body
+
+
+def context_of(document: LoadedDocument, span: ChunkSpan) -> str:
+    """Compose the title and headings that a chunk stands under.
+
+    A title that is only a file name says nothing about the text and is left out.
+    """
+    parts = list(span.heading_path)
+    if document.titled and document.title not in parts[:1]:
+        parts.insert(0, document.title)
+    line = " › ".join(" ".join(part.split()) for part in parts)
+    return line if len(line) <= LONGEST_CONTEXT else "…" + line[-LONGEST_CONTEXT + 1 :]
+
+
+def fields_of(document: LoadedDocument, root: str) -> dict[str, JSON]:
+    """Collect what a document can be filtered by, in the shape of filters.py.
+
+    Folders are named from the folder that was ingested on, so that they read as people say them.
+    """
+    return {
+        "language": document.language,
+        "source": document.source,
+        "folder": _folders(document.source, root),
+        "type": document.media_type,
+        "meta": dict(document.meta),
+    }
+
+
+def _folders(source: str, root: str) -> list[str]:
+    parent, base = PurePosixPath(source).parent, PurePosixPath(root)
+    if not parent.is_relative_to(base):
+        return [parent.name] if parent.name else []
+    inner = parent.relative_to(base.parent)
+    named = [str(folder) for folder in (inner, *inner.parents) if folder != PurePosixPath(".")]
+    return sorted(named)
+
+
+def plan(
+    collection_id: UUID,
+    document: LoadedDocument,
+    spans: Mapping[Chunking, Sequence[ChunkSpan]],
+    root: str,
+) -> PlannedDocument:
+    """Give a document and its chunks their ids and hashes."""
+    fields = fields_of(document, root)
+    identity = document_id(collection_id, document.uri)
+    return PlannedDocument(
+        id=identity,
+        source_id=source_id(collection_id, document.source),
+        uri=document.uri,
+        title=document.title,
+        language=document.language,
+        media_type=document.media_type,
+        fields=fields,
+        content_hash=_content_hash(document, fields, spans),
+        chunks={
+            chunking.name: _chunks(collection_id, document, identity, chunking, found)
+            for chunking, found in spans.items()
+        },
+    )
+
+
+def _chunks(
+    collection_id: UUID,
+    document: LoadedDocument,
+    identity: UUID,
+    chunking: Chunking,
+    spans: Sequence[ChunkSpan],
+) -> list[PlannedChunk]:
+    occurrences: Counter[bytes] = Counter()
+    chunks = []
+    for ordinal, span in enumerate(spans):
+        text = document.text[span.start : span.end]
+        context = context_of(document, span)
+        text_hash = sha256(indexed_text(context, text).encode()).digest()
+        occurrence = occurrences[text_hash]
+        occurrences[text_hash] += 1
+        chunks.append(
+            PlannedChunk(
+                id=chunk_id(
+                    collection_id, document.uri, chunking.name, text_hash, occurrence
+                ),
+                document_id=identity,
+                chunking=chunking.name,
+                ordinal=ordinal,
+                text=text,
+                context=context,
+                text_hash=text_hash,
+                char_start=span.start,
+                char_end=span.end,
+                heading_path=span.heading_path,
+                page=span.page,
+                tokens=span.tokens,
+            )
+        )
+    return chunks
+
+
+def _content_hash(
+    document: LoadedDocument,
+    fields: Mapping[str, JSON],
+    spans: Mapping[Chunking, Sequence[ChunkSpan]],
+) -> bytes:
+    """Hash everything that chunks and fields are made from."""
+    everything = asdict(document) | {
+        "fields": fields,
+        "chunkings": sorted(chunking.name for chunking in spans),
+    }
+    return sha256(json.dumps(everything, sort_keys=True).encode()).digest()

@@ -1,0 +1,95 @@
+"""Removing documents and chunks: hidden first, then out of the stores, then out of the catalog.
+
+Cut short anywhere, the next run goes on from the states in the catalog.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ingest.report import Counts
+from ingest.targets import Target
+from search_app.bootstrap import Services
+from search_app.catalog import chunks, documents, sources
+from search_app.catalog.engine import transaction
+from search_app.types import Collection
+
+BATCH = 1000
+
+
+async def finish_removals(
+    services: Services, collection: Collection, targets: Sequence[Target], counts: Counts
+) -> None:
+    """Go on with what an earlier run began to remove."""
+    while True:
+        async with transaction(services.engine) as connection:
+            found = await documents.deleting(connection, collection, BATCH)
+        if not found:
+            break
+        await remove_documents(services, targets, found, counts)
+    while True:
+        async with transaction(services.engine) as connection:
+            hidden = await chunks.deleting(connection, collection, BATCH)
+        if not hidden:
+            break
+        await drop_chunks(services, targets, hidden)
+        counts.chunks.removed += len(hidden)
+    async with transaction(services.engine) as connection:
+        leaving = await sources.removing(connection, collection)
+    for source_id in leaving:
+        await remove_source(services, targets, source_id, counts)
+
+
+async def remove_source(
+    services: Services, targets: Sequence[Target], source_id: UUID, counts: Counts
+) -> None:
+    """Remove a source with all its documents."""
+    async with transaction(services.engine) as connection:
+        await sources.begin_removing(connection, source_id)
+    while True:
+        async with transaction(services.engine) as connection:
+            found = await documents.of_source(connection, source_id, BATCH)
+        if not found:
+            break
+        await remove_documents(services, targets, found, counts)
+    async with transaction(services.engine) as connection:
+        await sources.delete_row(connection, source_id)
+
+
+async def remove_unseen(
+    services: Services, targets: Sequence[Target], source_id: UUID, run_id: UUID, counts: Counts
+) -> None:
+    """Remove the documents of a source, read to its end by this run, that are not in it any more."""
+    while True:
+        async with transaction(services.engine) as connection:
+            found = await documents.unseen_of_source(connection, source_id, run_id, BATCH)
+        if not found:
+            return
+        await remove_documents(services, targets, found, counts)
+
+
+async def remove_documents(
+    services: Services, targets: Sequence[Target], document_ids: Sequence[UUID], counts: Counts
+) -> None:
+    """Remove documents with their chunks and vectors."""
+    async with transaction(services.engine) as connection:
+        await documents.begin_deleting(connection, document_ids)
+    while True:
+        async with transaction(services.engine) as connection:
+            found = await chunks.of_documents(connection, document_ids, BATCH)
+        if not found:
+            break
+        await drop_chunks(services, targets, found)
+        counts.chunks.removed += len(found)
+    async with transaction(services.engine) as connection:
+        await documents.delete_rows(connection, document_ids)
+    counts.documents.removed += len(document_ids)
+
+
+async def drop_chunks(
+    services: Services, targets: Sequence[Target], chunk_ids: Sequence[UUID]
+) -> None:
+    """Take chunks that nobody sees any more out of the stores, then out of the catalog."""
+    for target in targets:
+        await target.store.delete(target.index.id, chunk_ids)
+    async with transaction(services.engine) as connection:
+        await chunks.delete_rows(connection, chunk_ids)

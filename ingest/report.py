@@ -1,0 +1,116 @@
+"""What a run did, counted, and how it tells those who watch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from search_app.types import JSON, Failure
+
+KEPT_FAILURES = 1000
+"""Most failures that a report repeats; the catalog keeps all of them."""
+
+
+@dataclass(kw_only=True)
+class DocumentCounts:
+    """Documents by what became of them."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    failed: int = 0
+
+
+@dataclass(kw_only=True)
+class ChunkCounts:
+    """Chunks by where their vectors came from; reused ones were not sent to the model again."""
+
+    embedded: int = 0
+    reused: int = 0
+    removed: int = 0
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """The running totals of a run."""
+
+    documents: DocumentCounts = field(default_factory=DocumentCounts)
+    chunks: ChunkCounts = field(default_factory=ChunkCounts)
+
+    def as_json(self) -> dict[str, JSON]:
+        """Give the totals in the shape that users and the catalog get."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestReport:
+    """The outcome of one run. ``seconds`` is wall time; ``warnings`` are one line each."""
+
+    run_id: UUID
+    collection: str
+    index_id: UUID
+    model_version_id: UUID
+    documents: DocumentCounts
+    chunks: ChunkCounts
+    errors: Sequence[Failure]
+    warnings: Sequence[str]
+    seconds: float
+
+    def as_json(self) -> dict[str, JSON]:
+        """Give the report as ``ingest add --json`` prints it."""
+        return {
+            "run_id": str(self.run_id),
+            "collection": self.collection,
+            "index_id": str(self.index_id),
+            "model_version_id": str(self.model_version_id),
+            "documents": asdict(self.documents),
+            "chunks": asdict(self.chunks),
+            "errors": [asdict(failure) for failure in self.errors],
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Progress(Protocol):
+    """What a run tells while it works; every method returns at once."""
+
+    def waiting(self) -> None:
+        """Another run writes to the collection; this one waits for it."""
+
+    def read(self, *, uri: str, size: int) -> None:
+        """A source was read to its end, or skipped as unchanged; ``size`` in bytes."""
+
+    def planned(self, chunks: int) -> None:
+        """So many more chunks are to be embedded."""
+
+    def written(self, *, embedded: int, reused: int) -> None:
+        """So many more chunks are in."""
+
+    def failed(self, failure: Failure) -> None:
+        """A source or record could not be ingested."""
+
+    def warned(self, text: str) -> None:
+        """Something is worth knowing, and the run goes on."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def waiting(self) -> None:
+        """Say nothing."""
+
+    def read(self, *, uri: str, size: int) -> None:
+        """Say nothing."""
+
+    def planned(self, chunks: int) -> None:
+        """Say nothing."""
+
+    def written(self, *, embedded: int, reused: int) -> None:
+        """Say nothing."""
+
+    def failed(self, failure: Failure) -> None:
+        """Say nothing."""
+
+    def warned(self, text: str) -> None:
+        """Say nothing."""

@@ -1,0 +1,148 @@
+"""The indexes that a run writes to, each with its embedder proved and its store made ready."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from search_app import identity
+from search_app.bootstrap import Services
+from search_app.catalog import indexes, models
+from search_app.catalog.engine import transaction
+from search_app.catalog.models import CanaryVector
+from search_app.embedders.base import Embedder
+from search_app.errors import InvalidInputError
+from search_app.identity import Outcome
+from search_app.stores.base import VectorStore
+from search_app.types import Chunking, Collection, Index, IndexState, ModelVersion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """An index with all that writing to it takes."""
+
+    index: Index
+    version: ModelVersion
+    canaries: Sequence[CanaryVector]
+    embedder: Embedder
+    store: VectorStore
+
+
+async def open_targets(
+    services: Services, collection: Collection, *, embedder_spec: str | None, store: str | None
+) -> list[Target]:
+    """Open every index of the collection that is not retired, making the first where none is.
+
+    An embedder named by the user is taken for the active index, and has to prove itself like any
+    other; the rest use the one they were registered with.
+
+    Raises:
+        InvalidInputError: the collection already lives in another store than asked for.
+        ConfigurationError: an embedder or store is not known.
+        EmbedderError: an embedder does not answer.
+    """
+    async with transaction(services.engine) as connection:
+        found = await indexes.live(connection, collection)
+    if not found:
+        found = [await _create(services, collection, embedder_spec, store)]
+    targets = []
+    for index in found:
+        chosen = embedder_spec if index.state is IndexState.ACTIVE else None
+        if store not in (None, index.store) and index.state is IndexState.ACTIVE:
+            raise InvalidInputError(
+                f"collection {collection.name!r} lives in {index.store}, not in {store}; "
+                "leave --store out, or use another collection"
+            )
+        targets.append(await _open(services, index, chosen))
+    return targets
+
+
+async def _open(services: Services, index: Index, embedder_spec: str | None) -> Target:
+    async with transaction(services.engine) as connection:
+        version = await models.get(connection, index.model_version_id)
+        canaries = await models.canaries(connection, version.id)
+    store = services.store(index.store)
+    # Again on every run: a run may have died between the catalog's row and this.
+    await store.create(index.id, version.identity.dimensions)
+    return Target(
+        index=index,
+        version=version,
+        canaries=canaries,
+        embedder=services.embedder(embedder_spec or version.spec),
+        store=store,
+    )
+
+
+async def _create(
+    services: Services, collection: Collection, embedder_spec: str | None, store: str | None
+) -> Index:
+    settings = services.settings
+    embedder = services.embedder(embedder_spec or settings.embedder)
+    name = store or settings.store
+    services.store(name)
+    version = await register(services, embedder)
+    async with transaction(services.engine) as connection:
+        return await indexes.create(
+            connection,
+            collection=collection,
+            model_version_id=version.id,
+            chunking=_chunking(settings.chunk_tokens, version),
+            store=name,
+            state=IndexState.ACTIVE,
+        )
+
+
+def _chunking(wanted: int, version: ModelVersion) -> Chunking:
+    """Keep chunks well below the model's limit: headings and prefix are embedded with them."""
+    limit = version.identity.max_tokens
+    return Chunking(max_tokens=wanted if limit is None else min(wanted, limit * 3 // 4))
+
+
+async def register(services: Services, embedder: Embedder) -> ModelVersion:
+    """Get the version of the model that answers, registering it if it was never seen.
+
+    The same canary vectors are the same model, whatever it is called.
+    """
+    observation = await identity.observe(embedder)
+    async with transaction(services.engine) as connection:
+        await models.lock_registration(connection)
+        for version in await models.listing(connection):
+            known = await models.canaries(connection, version.id)
+            if identity.recognise(observation, version, known):
+                return version
+        version = ModelVersion(
+            id=uuid4(),
+            spec=embedder.spec,
+            identity=observation.identity,
+            noise_floor=observation.noise_floor,
+            bit_stable=observation.bit_stable,
+        )
+        await models.add(connection, version, observation.canaries)
+    return version
+
+
+async def prove(services: Services, target: Target, collection: Collection, run_id: UUID) -> str | None:
+    """Prove that the target's model answers, record the proof, and give a warning if it is new.
+
+    Raises:
+        ModelMismatchError: another model answers.
+        EmbedderError: none answers.
+    """
+    proof = await identity.prove(target.embedder, target.version, target.canaries)
+    async with transaction(services.engine) as connection:
+        await models.add_proof(
+            connection,
+            model_version_id=target.version.id,
+            run_id=run_id,
+            outcome=proof.outcome.value,
+            lowest_cosine=proof.lowest_cosine,
+            canary=proof.canary,
+            library_versions=proof.library_versions,
+        )
+    if proof.outcome is Outcome.OTHER_MODEL:
+        raise identity.mismatch(target.embedder, target.version, proof, collection.name)
+    if proof.outcome is Outcome.NEW_BUILD:
+        return (
+            f"a new build of {target.version.name} answers: lowest canary cosine "
+            f"{proof.lowest_cosine:.8f} ({proof.canary}); recorded, and going on"
+        )
+    return None

@@ -1,0 +1,374 @@
+"""Writing what was read: catalog rows as pending, vectors in proved segments, then the flip.
+
+The order makes a crash at any moment harmless. Pending rows are committed first; vectors are
+embedded, and the model proves itself once more, before any of them reaches a store; records and
+the new form of the documents are committed together; only then do the old chunks go.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from ingest.embedding import Work, make_vectors
+from ingest.plan import PlannedChunk, PlannedDocument
+from ingest.reading import OpenSource, Reading
+from ingest.removal import drop_chunks, remove_unseen
+from ingest.report import KEPT_FAILURES, Counts, Progress
+from ingest.targets import Target, prove
+from search_app.bootstrap import Services
+from search_app.catalog import chunks, documents, records, runs, sources
+from search_app.catalog.chunks import Place
+from search_app.catalog.documents import KnownDocument
+from search_app.catalog.engine import transaction
+from search_app.catalog.sources import FinishedSource
+from search_app.errors import SourceError
+from search_app.types import Collection, Failure
+
+SEGMENT = 512
+"""Chunks embedded between two proofs; what a crash repeats at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A document that is new or changed, and what has to happen to its chunks."""
+
+    source: OpenSource
+    document: PlannedDocument
+    earlier: KnownDocument | None
+    kept: frozenset[UUID]
+    outdated: frozenset[UUID]
+
+
+@dataclass(kw_only=True)
+class Segment:
+    """Work gathered until there is enough of it to embed."""
+
+    works: dict[UUID, list[Work]] = field(default_factory=lambda: defaultdict(list))
+    """By index."""
+    complete: list[Change] = field(default_factory=list)
+    """Documents of which no chunk waits for a later segment."""
+    finished: list[OpenSource] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Count the chunks that the fullest index waits for."""
+        return max((len(works) for works in self.works.values()), default=0)
+
+
+class Writer:
+    """Takes readings and brings them into catalog and stores."""
+
+    def __init__(
+        self,
+        *,
+        services: Services,
+        collection: Collection,
+        run_id: UUID,
+        targets: Sequence[Target],
+        progress: Progress,
+    ) -> None:
+        """Write for a run that has been started and whose targets are proved."""
+        self._services = services
+        self._engine = services.engine
+        self._collection = collection
+        self._run_id = run_id
+        self._targets = targets
+        self._progress = progress
+        self._segment = Segment()
+        self._failures_written = 0
+        self.counts = Counts()
+        self.failures: list[Failure] = []
+        self.warnings: list[str] = []
+
+    async def write(self, reading: Reading) -> None:
+        """Take in one stretch; embeds whenever a segment is full."""
+        await self._note_seen(reading)
+        await self._fail(reading.failures)
+        changes = await self._changes(reading.documents)
+        await self._put_pending(changes)
+        for change in changes:
+            await self._gather(change)
+        for source in reading.exhausted:
+            source.exhausted = True
+            self._progress.read(uri=source.uri, size=source.size)
+            if source.outstanding == 0:
+                self._segment.finished.append(source)
+        if len(self._segment.complete) + len(self._segment.finished) >= SEGMENT:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Embed, prove and write the segment gathered, and show what is complete with it."""
+        segment, self._segment = self._segment, Segment()
+        written = []
+        for target in self._targets:
+            works = segment.works[target.index.id]
+            if not works:
+                continue
+            made = await make_vectors(self._services, target, works, self._run_id)
+            if made.embedded:
+                self.warn(await prove(self._services, target, self._collection, self._run_id))
+            await target.store.upsert(target.index.id, made.points)
+            written.extend(made.records)
+            self.counts.chunks.embedded += made.embedded
+            self.counts.chunks.reused += made.reused
+            self._progress.written(embedded=made.embedded, reused=made.reused)
+        await self._update_fields(segment.complete)
+        await self._show(segment, written)
+        await self._sweep(segment)
+
+    def warn(self, text: str | None) -> None:
+        """Keep a warning, once."""
+        if text is not None and text not in self.warnings:
+            self.warnings.append(text)
+            self._progress.warned(text)
+
+    async def fail(self, failures: Iterable[Failure]) -> None:
+        """Record that sources or records could not be ingested."""
+        new = list(failures)
+        async with transaction(self._engine) as connection:
+            await runs.add_errors(connection, self._run_id, self._failures_written, new)
+        self._failures_written += len(new)
+        self.counts.documents.failed += len(new)
+        self.failures.extend(new[: max(0, KEPT_FAILURES - len(self.failures))])
+        for failure in new:
+            self._progress.failed(failure)
+
+    async def _fail(self, failures: Sequence[tuple[OpenSource | None, SourceError]]) -> None:
+        for source, error in failures:
+            if source is not None:
+                source.failures += 1
+                source.first_reason = source.first_reason or error.reason
+        if failures:
+            await self.fail(
+                Failure(source=error.source, reason=error.reason) for _, error in failures
+            )
+
+    async def _note_seen(self, reading: Reading) -> None:
+        self.counts.documents.unchanged += len(reading.unchanged)
+        async with transaction(self._engine) as connection:
+            await sources.mark_seen(
+                connection, self._run_id, [source_id for source_id, _ in reading.unchanged]
+            )
+            await sources.begin(
+                connection,
+                self._collection,
+                self._run_id,
+                [
+                    {"id": source.id, "uri": source.uri, "reader": source.reader}
+                    for source in reading.opened
+                ],
+            )
+        for _, ref in reading.unchanged:
+            self._progress.read(uri=ref.uri, size=ref.size)
+
+    async def _changes(
+        self, read: Sequence[tuple[OpenSource, PlannedDocument]]
+    ) -> list[Change]:
+        """Leave out documents that are in already as they are, and find out about the others."""
+        async with transaction(self._engine) as connection:
+            known = await documents.known(
+                connection, self._collection, [document.uri for _, document in read]
+            )
+            changed = []
+            unchanged = []
+            for source, document in read:
+                earlier = known.get(document.uri)
+                if earlier is not None and earlier.content_hash == document.content_hash:
+                    unchanged.append(document.id)
+                else:
+                    changed.append((source, document, earlier))
+            await documents.mark_seen(connection, self._run_id, unchanged)
+            there = await chunks.ids_by_document(
+                connection, [document.id for _, document, _ in changed]
+            )
+        self.counts.documents.unchanged += len(unchanged)
+        return [
+            _change(source, document, earlier, there.get(document.id, set()))
+            for source, document, earlier in changed
+        ]
+
+    async def _put_pending(self, changes: Sequence[Change]) -> None:
+        async with transaction(self._engine) as connection:
+            await documents.put_pending(
+                connection,
+                self._collection,
+                [_document_row(change.document, self._run_id) for change in changes],
+            )
+            await chunks.put_pending(
+                connection,
+                [
+                    _chunk_row(chunk)
+                    for change in changes
+                    for chunk in _all_chunks(change.document)
+                    if chunk.id not in change.kept
+                ],
+            )
+
+    async def _gather(self, change: Change) -> None:
+        """Add a document's missing vectors to the segment, flushing as often as it fills."""
+        change.source.outstanding += 1
+        missing = await self._missing(change.document)
+        self._progress.planned(sum(len(works) for works in missing.values()))
+        for index_id, works in missing.items():
+            for work in works:
+                self._segment.works[index_id].append(work)
+                if len(self._segment.works[index_id]) >= SEGMENT:
+                    await self.flush()
+        self._segment.complete.append(change)
+
+    async def _missing(self, document: PlannedDocument) -> dict[UUID, list[Work]]:
+        missing = {}
+        async with transaction(self._engine) as connection:
+            for target in self._targets:
+                planned = document.chunks[target.index.chunking.name]
+                there = await records.embedded(
+                    connection, target.index.id, [chunk.id for chunk in planned]
+                )
+                missing[target.index.id] = [
+                    Work(chunk=chunk, fields=document.fields)
+                    for chunk in planned
+                    if chunk.id not in there
+                ]
+                self.counts.chunks.reused += len(there)
+        return missing
+
+    async def _update_fields(self, complete: Sequence[Change]) -> None:
+        """Bring the filter fields of vectors that stay up to date with their documents."""
+        changed = [
+            change
+            for change in complete
+            if change.earlier is not None and change.earlier.fields != change.document.fields
+        ]
+        if not changed:
+            return
+        for target in self._targets:
+            name = target.index.chunking.name
+            await target.store.update_fields(
+                target.index.id,
+                {
+                    chunk.id: change.document.fields
+                    for change in changed
+                    for chunk in change.document.chunks[name]
+                },
+            )
+
+    async def _show(self, segment: Segment, written: Sequence[records.VectorRecord]) -> None:
+        """Commit records and the new form of complete documents: the moment of the change."""
+        for change in segment.complete:
+            change.source.outstanding -= 1
+            if change.earlier is None or change.earlier.content_hash is None:
+                self.counts.documents.added += 1
+            else:
+                self.counts.documents.updated += 1
+        async with transaction(self._engine) as connection:
+            await records.put(connection, written)
+            await documents.complete(
+                connection,
+                [_document_row(change.document, self._run_id) for change in segment.complete],
+            )
+            await chunks.make_live(
+                connection,
+                [
+                    _place(chunk)
+                    for change in segment.complete
+                    for chunk in _all_chunks(change.document)
+                ],
+            )
+            await chunks.begin_deleting(
+                connection, [gone for change in segment.complete for gone in change.outdated]
+            )
+            await runs.set_counts(connection, self._run_id, self.counts.as_json())
+
+    async def _sweep(self, segment: Segment) -> None:
+        """Remove what the change left behind, and close the sources that are done."""
+        outdated = [gone for change in segment.complete for gone in change.outdated]
+        if outdated:
+            await drop_chunks(self._services, self._targets, outdated)
+            self.counts.chunks.removed += len(outdated)
+        done = {
+            source.id: source
+            for source in (*segment.finished, *(change.source for change in segment.complete))
+            if source.exhausted and source.outstanding == 0
+        }
+        await self._close(list(done.values()))
+
+    async def _close(self, finished: Sequence[OpenSource]) -> None:
+        for source in finished:
+            if source.failures == 0:
+                # Only of a source that was read whole can it be said what it no longer has.
+                await remove_unseen(
+                    self._services, self._targets, source.id, self._run_id, self.counts
+                )
+        async with transaction(self._engine) as connection:
+            await sources.finish(connection, [_finished(source) for source in finished])
+
+
+def _change(
+    source: OpenSource,
+    document: PlannedDocument,
+    earlier: KnownDocument | None,
+    there: set[UUID],
+) -> Change:
+    planned = {chunk.id for chunk in _all_chunks(document)}
+    return Change(
+        source=source,
+        document=document,
+        earlier=earlier,
+        kept=frozenset(planned & there),
+        outdated=frozenset(there - planned),
+    )
+
+
+def _all_chunks(document: PlannedDocument) -> Iterable[PlannedChunk]:
+    return (chunk for planned in document.chunks.values() for chunk in planned)
+
+
+def _document_row(document: PlannedDocument, run_id: UUID) -> dict[str, object]:
+    return {
+        "id": document.id,
+        "source_id": document.source_id,
+        "uri": document.uri,
+        "title": document.title,
+        "language": document.language,
+        "media_type": document.media_type,
+        "fields": document.fields,
+        "content_hash": document.content_hash,
+        "run_id": run_id,
+    }
+
+
+def _chunk_row(chunk: PlannedChunk) -> dict[str, object]:
+    return {
+        "id": chunk.id,
+        "document_id": chunk.document_id,
+        "chunking": chunk.chunking,
+        "ordinal": chunk.ordinal,
+        "text": chunk.text,
+        "context": chunk.context,
+        "text_hash": chunk.text_hash,
+        "char_start": chunk.char_start,
+        "char_end": chunk.char_end,
+        "heading_path": list(chunk.heading_path),
+        "page": chunk.page,
+        "tokens": chunk.tokens,
+    }
+
+
+def _place(chunk: PlannedChunk) -> Place:
+    return Place(
+        chunk_id=chunk.id,
+        ordinal=chunk.ordinal,
+        char_start=chunk.char_start,
+        char_end=chunk.char_end,
+        page=chunk.page,
+    )
+
+
+def _finished(source: OpenSource) -> FinishedSource:
+    if source.failures == 0:
+        return FinishedSource(id=source.id, content_hash=source.content_hash)
+    more = f" (and {source.failures - 1} more)" if source.failures > 1 else ""
+    return FinishedSource(
+        id=source.id, content_hash=None, reason=f"{source.first_reason}{more}"
+    )

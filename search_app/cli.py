@@ -1,0 +1,173 @@
+"""The search-app command: search, serve, migrate, config."""
+
+import asyncio
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from search_app.bootstrap import open_database, open_services
+from search_app.catalog import migrate as migrations
+from search_app.config import Settings, describe_settings, load_settings
+from search_app.console import OK, print_json, run, wait_for
+from search_app.retrieval import SearchRequest
+from search_app.types import JSON, Hit, SearchResult
+
+app = typer.Typer(
+    name="search-app",
+    help="Search your documents, and serve the page and the API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+SHOWN_TEXT = 300
+"""Characters of a passage that a terminal shows."""
+
+
+def main() -> None:
+    """Run the command; one line on standard error and exit code 2 when nothing could be done."""
+    sys.exit(run(app))
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What you are looking for, in your own words.")],
+    collection: Annotated[str, typer.Option(help="The collection to search.")] = "",
+    k: Annotated[int, typer.Option("--k", help="How many hits.")] = 10,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="FIELD=VALUE, as often as needed: language=ja, type=pdf."),
+    ] = None,
+    *,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare with every vector, missing none.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Find the passages nearest in meaning to a query."""
+    settings = load_settings()
+    request = SearchRequest(
+        query=query,
+        collection=collection or settings.collection,
+        k=k,
+        filters=filters or (),
+        exact=exact,
+        client="command",
+    )
+    result = wait_for(_search(settings, request), settings)
+    if as_json:
+        print_json(result_json(result))
+    else:
+        _print(result)
+    return OK
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; loopback if unset.")] = "",
+    port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.")] = -1,
+) -> int:
+    """Serve the web page and the API."""
+    from search_app.web.server import serve_forever
+
+    overrides: dict[str, JSON] = {"host": host} if host else {}
+    if port >= 0:
+        overrides["port"] = port
+    settings = load_settings(**overrides)
+    wait_for(serve_forever(settings), settings)
+    return OK
+
+
+@app.command()
+def migrate(
+    revision: Annotated[str, typer.Argument(help="head, base or a revision.")] = "head",
+) -> int:
+    """Bring the database's schema to this version, or to another revision."""
+    settings = load_settings()
+    typer.echo(wait_for(_migrate(settings, revision), settings))
+    return OK
+
+
+@app.command()
+def config(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> int:
+    """Show the settings in force and where each came from; secrets are masked."""
+    rows = describe_settings(load_settings())
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return OK
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("variable", "value", "from", "meaning"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(row.variable, Text(row.value), row.origin, Text(row.description))
+    Console(highlight=False).print(table)
+    return OK
+
+
+async def _search(settings: Settings, request: SearchRequest) -> SearchResult:
+    async with open_services(settings) as services:
+        return await services.searcher.search(request)
+
+
+async def _migrate(settings: Settings, revision: str) -> str:
+    async with open_database(settings) as url:
+        before = await asyncio.to_thread(migrations.current, url)
+        await asyncio.to_thread(migrations.move, url, revision)
+        after = await asyncio.to_thread(migrations.current, url)
+    if before == after:
+        return f"the schema is at {after or 'base'} already"
+    return f"the schema went from {before or 'base'} to {after or 'base'}"
+
+
+def result_json(result: SearchResult) -> JSON:
+    """Give a result in the shape that users of ``--json`` rely on."""
+    return {
+        "query": result.query,
+        "collection": result.collection,
+        "hits": [_hit_json(hit) for hit in result.hits],
+        "index_id": str(result.index_id),
+        "model_version_id": str(result.model_version_id),
+        "model": result.model,
+        "exact": result.exact,
+        "took_ms": round(result.took_ms, 3),
+    }
+
+
+def _hit_json(hit: Hit) -> JSON:
+    return {
+        "rank": hit.rank,
+        "chunk_id": str(hit.chunk_id),
+        "document": {**asdict(hit.document), "id": str(hit.document.id)},
+        "text": hit.text,
+        "heading_path": list(hit.heading_path),
+        "page": hit.page,
+        "score": hit.score,
+        "scores": dict(hit.scores),
+        "run_id": str(hit.run_id),
+        "model_version_id": str(hit.model_version_id),
+        "index_id": str(hit.index_id),
+    }
+
+
+def _print(result: SearchResult) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for hit in result.hits:
+        where = " › ".join(hit.heading_path) or hit.document.title
+        page = f" · page {hit.page}" if hit.page else ""
+        console.print(Text(f"{hit.rank:>3}  {hit.score:.4f}  ", "bold") + Text(where, "bold cyan"))
+        console.print(Text(f"             {hit.document.uri}{page} · {hit.document.language}", "dim"))
+        text = " ".join(hit.text.split())
+        shown = text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "…"
+        console.print(Text(f"     {shown}\n"))
+    if not result.hits:
+        console.print("nothing found; try fewer filters")
+    console.print(
+        Text(f"{len(result.hits)} hits · {result.took_ms:.0f} ms · {result.model}", "dim")
+    )

@@ -1,0 +1,87 @@
+"""What both commands share: running a typer application, logging, and saying errors in one line."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import click
+import structlog
+import typer
+from rich.console import Console
+
+from search_app.config import Settings
+from search_app.errors import UnmovedError
+from search_app.types import JSON
+
+T = TypeVar("T")
+
+OK, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
+
+
+def run(app: typer.Typer) -> int:
+    """Run an application and give its exit code; errors of ours are one line, not a traceback."""
+    # Text that came from outside may hold what the terminal's encoding has not.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(standalone_mode=False)
+    except UnmovedError as exc:
+        return fail(str(exc))
+    except click.ClickException as exc:
+        exc.show()
+        return NOTHING_DONE
+    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left, as `head` does; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return code if isinstance(code, int) else OK
+
+
+def fail(reason: str) -> int:
+    """Say in one line why nothing could be done, and give the exit code for that."""
+    line = " ".join(reason.split())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        "[bold red]error:[/]", line, markup=True
+    )
+    return NOTHING_DONE
+
+
+def wait_for(work: Coroutine[Any, Any, T], settings: Settings) -> T:
+    """Run the work of a command to its end; SIGTERM stops it as Ctrl-C does."""
+    configure_logging(settings.log_level)
+
+    async def stoppable() -> T:
+        task = asyncio.current_task()
+        if task is not None and sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    return asyncio.run(stoppable())
+
+
+def print_json(value: JSON) -> None:
+    """Print one JSON document on standard output, Japanese left readable."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def configure_logging(level: str) -> None:
+    """Write log lines of that level and above to standard error."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+    )
