@@ -1,0 +1,135 @@
+"""Many texts through one embedder: requests of its size, several under way, answers checked."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.embedders.base import Embedder
+from search_app.errors import EmbedderResponseError
+from search_app.types import Kind, Matrix
+
+UNIT_TOLERANCE = 1e-6
+"""How far from 1 the length of a vector may be that is kept as it came."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """Vectors as received, in the order of their texts, and how each one travelled.
+
+    ``vectors`` is (n, d) float32. ``batch_sizes[i]`` counts the texts of the request that carried
+    text i, ``positions[i]`` is its place in it, from 0.
+    """
+
+    vectors: Matrix
+    batch_sizes: list[int]
+    positions: list[int]
+
+
+def check_request(texts: Sequence[str], most: int) -> None:
+    """Refuse what ``Embedder.embed`` does not take.
+
+    Raises:
+        ValueError: no text, more than ``most``, or an empty one.
+    """
+    if not 1 <= len(texts) <= most:
+        raise ValueError(f"{len(texts)} texts; one call takes 1 to {most}")
+    if "" in texts:
+        raise ValueError(f"text {texts.index('')} of {len(texts)} is empty")
+
+
+async def embed_all(embedder: Embedder, texts: Sequence[str], kind: Kind) -> Embedded:
+    """Embed any number of texts in requests of at most ``embedder.batch_size``.
+
+    Up to ``embedder.concurrency`` requests are under way at once. The first error cancels the
+    others and is raised. No texts give vectors of shape (0, 0), and ask nobody.
+
+    Raises:
+        EmbedderError: the embedder failed.
+        EmbedderResponseError: an answer has the wrong count, shape or type, other dimensions than
+            another answer, or holds NaN or infinity; names the text by its place, from 0.
+    """
+    size = embedder.batch_size
+    requests = [texts[start : start + size] for start in range(0, len(texts), size)]
+    answers = await _send_all(embedder, requests, kind)
+    sizes = [len(request) for request in requests]
+    return Embedded(
+        vectors=np.concatenate(answers) if answers else np.empty((0, 0), dtype=np.float32),
+        batch_sizes=[size for size in sizes for _ in range(size)],
+        positions=[place for size in sizes for place in range(size)],
+    )
+
+
+async def _send_all(
+    embedder: Embedder, requests: Sequence[Sequence[str]], kind: Kind
+) -> list[Matrix]:
+    answers: dict[int, Matrix] = {}
+    waiting = iter(enumerate(requests))
+
+    async def send_until_none_waits() -> None:
+        for number, request in waiting:
+            answer = await embedder.embed(request, kind)
+            dimensions = next(iter(answers.values())).shape[1] if answers else None
+            _check(answer, embedder, number * embedder.batch_size, len(request), dimensions)
+            answers[number] = answer
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(embedder.concurrency, len(requests))):
+                group.create_task(send_until_none_waits())
+    except ExceptionGroup as failed:
+        first = failed.exceptions[0]
+        # What the adapter gave as the cause stays the cause.
+        raise first from first.__cause__
+    return [answers[number] for number in range(len(requests))]
+
+
+def _check(
+    answer: Matrix, embedder: Embedder, first: int, count: int, dimensions: int | None
+) -> None:
+    """Refuse an answer that is not ``count`` usable vectors, the first for text ``first``."""
+    asked = f"{embedder.spec}: texts {first} to {first + count - 1}"
+    match answer:
+        case np.ndarray(shape=(vectors, length), dtype=np.float32) if length > 0:
+            pass
+        case _:
+            raise EmbedderResponseError(f"{asked}: the answer is no table of float32 vectors")
+    if vectors != count:
+        raise EmbedderResponseError(f"{asked}: {vectors} vectors came for {count} texts")
+    if dimensions not in (None, length):
+        raise EmbedderResponseError(
+            f"{asked}: vectors of {length} dimensions, those before had {dimensions}"
+        )
+    unusable = np.flatnonzero(~np.isfinite(answer).all(axis=1))
+    if len(unusable):
+        raise EmbedderResponseError(
+            f"{embedder.spec}: the vector of text {first + unusable[0]} holds NaN or infinity"
+        )
+
+
+def normalise(vectors: Matrix) -> tuple[Matrix, NDArray[np.float64]]:
+    """Bring vectors to length 1; what this returns is what is stored and hashed.
+
+    A row of length 1 within 1e-6 is kept bit for bit: most models already answer so, dividing
+    again would only move its last bits, and the function changes nothing that it made itself.
+    Other rows are divided in float64 and rounded once to float32.
+
+    Returns:
+        (n, d) float32, and the lengths before, (n,) float64.
+
+    Raises:
+        EmbedderResponseError: a row is zero, NaN or infinite; names it by its place, from 0.
+    """
+    exact = vectors.astype(np.float64)
+    norms: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", exact, exact))
+    unusable = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
+    if len(unusable):
+        place = unusable[0]
+        raise EmbedderResponseError(
+            f"the vector of text {place} has length {norms[place]}: it has no direction"
+        )
+    divided = (exact / norms[:, np.newaxis]).astype(np.float32)
+    already = np.abs(norms - 1) <= UNIT_TOLERANCE
+    return np.where(already[:, np.newaxis], vectors, divided), norms
