@@ -1,7 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -42,13 +42,29 @@ def template(postgres_url: str) -> str:
     return name
 
 
+Clone = Callable[[], str]
+"""Makes a migrated database of its own and gives its address."""
+
+
 @pytest.fixture
-def database_url(postgres_url: str, template: str) -> Iterator[str]:
+def clone(postgres_url: str, template: str) -> Iterator[Clone]:
+    """Make migrated databases that belong to this test alone."""
+    made = []
+
+    def make() -> str:
+        name = f"test_{uuid4().hex}"
+        _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+        made.append(name)
+        return _named(postgres_url, name)
+
+    yield make
+    _administer(postgres_url, *(f"DROP DATABASE {name} WITH (FORCE)" for name in made))
+
+
+@pytest.fixture
+def database_url(clone: Clone) -> str:
     """Give the address of a migrated database that belongs to this test alone."""
-    name = f"test_{uuid4().hex}"
-    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _named(postgres_url, name)
-    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    return clone()
 
 
 @pytest.fixture

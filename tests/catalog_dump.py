@@ -1,0 +1,50 @@
+"""Everything that ingest writes, as comparable values: what must not depend on how it was run.
+
+Ids of runs, times and batch positions are left out; all else is computed from the sources.
+"""
+
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import make_url
+
+QUERIES = {
+    "sources": "SELECT id, uri, content_hash, reader, state, reason FROM sources ORDER BY id",
+    "documents": """
+        SELECT id, source_id, uri, title, language, media_type, fields, content_hash, state
+        FROM documents ORDER BY id
+    """,
+    "chunks": """
+        SELECT id, document_id, chunking, ordinal, text, context, text_hash, char_start, char_end,
+            heading_path, page, tokens, state
+        FROM chunks ORDER BY id
+    """,
+    "records": """
+        SELECT chunk_id, sent_hash, received_hash, stored_hash, norm FROM vector_records
+        ORDER BY chunk_id
+    """,
+}
+
+
+def connect(database_url: str) -> psycopg.Connection[dict[str, Any]]:
+    """Open a plain connection, past every layer under test."""
+    address = make_url(database_url).set(drivername="postgresql")
+    return psycopg.connect(
+        address.render_as_string(hide_password=False), autocommit=True, row_factory=dict_row
+    )
+
+
+def dump(database_url: str) -> dict[str, list[dict[str, Any]]]:
+    """Read the catalog and the vectors of the one index there is."""
+    with connect(database_url) as connection:
+        found = {name: connection.execute(query).fetchall() for name, query in QUERIES.items()}
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'vectors'"
+        ).fetchall()
+        assert len(tables) == 1
+        found["vectors"] = connection.execute(
+            "SELECT chunk_id, document_id, fields, vector_send(embedding) AS bytes "  # type: ignore[arg-type] # the name is our own
+            f'FROM vectors."{tables[0]["table_name"]}" ORDER BY chunk_id'
+        ).fetchall()
+    return found
