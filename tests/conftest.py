@@ -3,15 +3,18 @@
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from search_app.bootstrap import Services, open_services
 from search_app.catalog import migrate
 from search_app.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from search_app.bootstrap import Services
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +79,10 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def services(settings: Settings) -> AsyncIterator[Services]:
+async def services(settings: Settings) -> AsyncIterator["Services"]:
     """Open the services of one process."""
+    from search_app.bootstrap import open_services
+
     async with open_services(settings) as opened:
         yield opened
 
@@ -90,4 +95,4 @@ def _administer(url: str, *statements: str) -> None:
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address, autocommit=True) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[arg-type] # names of our own making
+            connection.execute(statement)
