@@ -1,0 +1,198 @@
+"""Vectors in this process's memory: always exact, gone at its end. For tests and small trials."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import numpy as np
+
+from search_app.errors import StoreRefusedError
+from search_app.filters import Filter, passes
+from search_app.stores.base import VectorStore
+from search_app.stores.points import check_k, check_vector, encoded_fields, stacked
+from search_app.types import JSON, Matrix, Point, Scored, Vector
+
+_BLOCK = 4096
+"""Rows scored at a time; bounds the memory of a search, not its result."""
+
+
+class MemoryStore(VectorStore):
+    """Keeps everything in numpy arrays and plain values."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self._spaces: dict[UUID, _Space] = {}
+
+    async def create(self, index_id: UUID, dimensions: int) -> None:
+        """Make room for an index."""
+        if dimensions < 1:
+            raise StoreRefusedError(f"an index cannot have {dimensions} dimensions")
+        space = self._spaces.setdefault(index_id, _Space(dimensions))
+        if space.dimensions != dimensions:
+            raise StoreRefusedError(
+                f"index {index_id} has {space.dimensions} dimensions, not {dimensions}; "
+                "drop it first or make a new one"
+            )
+
+    async def drop(self, index_id: UUID) -> None:
+        """Remove an index and all its points."""
+        self._spaces.pop(index_id, None)
+
+    async def upsert(self, index_id: UUID, points: Sequence[Point]) -> None:
+        """Write points by chunk id, replacing any that are there."""
+        if points:
+            space = self._space(index_id)
+            matrix = stacked(points, index_id, space.dimensions)
+            space.write(points, matrix, [encoded_fields(point.fields) for point in points])
+
+    async def update_fields(
+        self, index_id: UUID, fields: Mapping[UUID, Mapping[str, JSON]]
+    ) -> None:
+        """Replace the filter fields of the given chunks."""
+        space = self._space(index_id)
+        encoded = {chunk_id: encoded_fields(value) for chunk_id, value in fields.items()}
+        for chunk_id, value in encoded.items():
+            slot = space.slots.get(chunk_id)
+            if slot is not None:
+                space.points[slot] = _kept(space.points[slot], value)
+
+    async def delete(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> None:
+        """Remove the given chunks."""
+        self._space(index_id).remove(chunk_ids)
+
+    async def search(
+        self,
+        index_id: UUID,
+        vector: Vector,
+        *,
+        k: int,
+        filter: Filter | None = None,  # noqa: A002 - the port's word
+        exact: bool = False,  # noqa: ARG002 - every search here is
+    ) -> list[Scored]:
+        """Find the k nearest points that pass the filter."""
+        check_k(k)
+        space = self._space(index_id)
+        check_vector(vector, space.dimensions)
+        slots = [slot for slot, point in enumerate(space.points) if passes(point.fields, filter)]
+        scores = _scores(space.matrix, slots, vector)
+        # Everything that ties with the k-th stays in, until ids decide.
+        least = np.partition(scores, -k)[-k] if len(slots) > k else -np.inf
+        found = [
+            Scored(
+                chunk_id=space.points[slot].chunk_id,
+                run_id=space.points[slot].run_id,
+                score=float(score),
+            )
+            for slot, score in zip(slots, scores, strict=True)
+            if score >= least
+        ]
+        return sorted(found, key=lambda scored: (-scored.score, scored.chunk_id.bytes))[:k]
+
+    async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
+        """Get points with their vectors, in id order."""
+        space = self._space(index_id)
+        present = sorted({key for key in chunk_ids if key in space.slots}, key=_order)
+        return [space.read(key, vectors=True) for key in present]
+
+    async def scan(
+        self, index_id: UUID, *, after: UUID | None = None, limit: int = 1000, vectors: bool = False
+    ) -> list[Point]:
+        """Get the next points in ascending id order."""
+        space = self._space(index_id)
+        start = 0 if after is None else bisect_right(space.order(), after.bytes, key=_order)
+        return [space.read(key, vectors=vectors) for key in space.order()[start : start + limit]]
+
+    async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
+        """Count the points that pass the filter."""
+        return sum(passes(point.fields, filter) for point in self._space(index_id).points)
+
+    async def optimize(self, index_id: UUID) -> None:
+        """Do nothing: every search is exact."""
+        self._space(index_id)
+
+    async def ping(self) -> None:
+        """Return: memory is always there."""
+
+    def _space(self, index_id: UUID) -> "_Space":
+        space = self._spaces.get(index_id)
+        if space is None:
+            raise StoreRefusedError(f"the memory store has no index {index_id}; create it first")
+        return space
+
+
+class _Space:
+    """One index: row i of the matrix belongs to ``points[i]``, which carries no vector."""
+
+    def __init__(self, dimensions: int) -> None:
+        self.dimensions = dimensions
+        self.matrix: Matrix = np.empty((0, dimensions), np.float32)
+        self.points: list[Point] = []
+        self.slots: dict[UUID, int] = {}
+        self._order: list[UUID] | None = []
+
+    def write(self, points: Sequence[Point], matrix: Matrix, fields: Sequence[bytes]) -> None:
+        self._reserve(len(self.points) + len(points))
+        for point, vector, encoded in zip(points, matrix, fields, strict=True):
+            slot = self.slots.setdefault(point.chunk_id, len(self.points))
+            if slot == len(self.points):
+                self.points.append(point)
+                self._order = None
+            self.points[slot] = _kept(point, encoded)
+            self.matrix[slot] = vector
+
+    def remove(self, chunk_ids: Sequence[UUID]) -> None:
+        for chunk_id in chunk_ids:
+            slot = self.slots.pop(chunk_id, None)
+            if slot is None:
+                continue
+            # The last row moves into the gap, so that rows stay dense.
+            last = self.points.pop()
+            if last.chunk_id != chunk_id:
+                self.points[slot], self.slots[last.chunk_id] = last, slot
+                self.matrix[slot] = self.matrix[len(self.points)]
+            self._order = None
+
+    def read(self, chunk_id: UUID, *, vectors: bool) -> Point:
+        slot = self.slots[chunk_id]
+        point = self.points[slot]
+        return replace(
+            point,
+            fields=json.loads(json.dumps(point.fields)),
+            vector=self.matrix[slot].copy() if vectors else None,
+        )
+
+    def order(self) -> list[UUID]:
+        if self._order is None:
+            self._order = sorted(self.slots, key=_order)
+        return self._order
+
+    def _reserve(self, rows: int) -> None:
+        if rows > len(self.matrix):
+            grown = np.empty((max(rows, 2 * len(self.matrix)), self.dimensions), np.float32)
+            grown[: len(self.points)] = self.matrix[: len(self.points)]
+            self.matrix = grown
+
+
+def _kept(point: Point, encoded: bytes) -> Point:
+    return replace(point, fields=json.loads(encoded), vector=None)
+
+
+def _order(chunk_id: UUID) -> bytes:
+    return chunk_id.bytes
+
+
+def _scores(matrix: Matrix, slots: Sequence[int], vector: Vector) -> Vector:
+    """Compute inner products whose last bit does not depend on the row's place.
+
+    A BLAS product sums a row differently at the edge of a block, which would break ties between
+    equal vectors at random. Summed in float64 and rounded once.
+    """
+    wide = vector.astype(np.float64)
+    blocks = [
+        (matrix[slots[start : start + _BLOCK]] * wide).sum(axis=1)
+        for start in range(0, len(slots), _BLOCK)
+    ]
+    return np.concatenate([*blocks, np.empty(0)]).astype(np.float32)

@@ -1,0 +1,205 @@
+"""Vectors in PostgreSQL through pgvector: one table per index, float32 as the canonical value."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.schema import DropTable
+
+from search_app.errors import StoreRefusedError
+from search_app.filters import Filter
+from search_app.jsonb import filter_clause
+from search_app.stores.base import VectorStore
+from search_app.stores.pgvector_build import build_indexes
+from search_app.stores.pgvector_copy import copy_stream
+from search_app.stores.pgvector_errors import CollisionError, store_errors
+from search_app.stores.pgvector_rows import (
+    points_after,
+    points_by_id,
+    remove,
+    replace_fields,
+    stream,
+)
+from search_app.stores.pgvector_search import approximate_search, exact_search
+from search_app.stores.pgvector_tables import (
+    MOST_DIMENSIONS,
+    Layout,
+    create_table,
+    points_table,
+    read_layout,
+)
+from search_app.stores.points import check_k, check_vector, encoded_fields, stacked
+from search_app.types import JSON, Point, Scored, Vector
+
+HNSW_FROM = 5_000
+"""Points from which an HNSW index pays; below, comparing with all takes a few milliseconds."""
+
+_ATTEMPTS = 10
+_PAUSE_S = 0.05
+_LAYOUT_S = 5.0
+"""How long a layout is believed: another process may finish an HNSW index at any time."""
+
+_Write = Callable[[AsyncConnection, Layout], Awaitable[None]]
+
+
+class PgvectorStore(VectorStore):
+    """Keeps each index in a table of its own, over an engine (psycopg 3) that it does not own."""
+
+    name = "pgvector"
+
+    def __init__(self, engine: AsyncEngine, *, hnsw_from: int = HNSW_FROM) -> None:
+        self._engine = engine
+        self._hnsw_from = hnsw_from
+        self._layouts: dict[UUID, tuple[float, Layout]] = {}
+
+    async def create(self, index_id: UUID, dimensions: int) -> None:
+        """Make the table of an index, and extension and schema where they are missing."""
+        if not 1 <= dimensions <= MOST_DIMENSIONS:
+            raise StoreRefusedError(
+                f"pgvector keeps 1 to {MOST_DIMENSIONS} dimensions, not {dimensions}; "
+                "ask the model for fewer"
+            )
+        self._layouts.pop(index_id, None)
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await create_table(connection, index_id, dimensions)
+                layout = await read_layout(connection, index_id)
+        if layout.dimensions != dimensions:
+            raise StoreRefusedError(
+                f"index {index_id} has {layout.dimensions} dimensions, not {dimensions}; "
+                "drop it first or make a new one"
+            )
+
+    async def drop(self, index_id: UUID) -> None:
+        """Remove the table of an index."""
+        self._layouts.pop(index_id, None)
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(DropTable(points_table(index_id, 1), if_exists=True))
+
+    async def upsert(self, index_id: UUID, points: Sequence[Point]) -> None:
+        """Write points by binary COPY, after deleting those that are there.
+
+        Measured to be quicker than a temporary table and ON CONFLICT, both for new ids and for
+        ids that are all replaced.
+        """
+        if not points:
+            return
+        # One order for all writers: better for the primary key, and rarely a deadlock.
+        ordered = sorted(points, key=lambda point: point.chunk_id.bytes)
+        chunk_ids = [point.chunk_id for point in ordered]
+
+        async def write(connection: AsyncConnection, layout: Layout) -> None:
+            matrix = stacked(ordered, index_id, layout.dimensions)
+            await remove(connection, layout.table, chunk_ids)
+            await stream(connection, layout.table, copy_stream(ordered, matrix))
+
+        await self._write(index_id, write)
+
+    async def update_fields(
+        self, index_id: UUID, fields: Mapping[UUID, Mapping[str, JSON]]
+    ) -> None:
+        """Replace filter fields, all in one statement."""
+        encoded = {
+            chunk_id: encoded_fields(fields[chunk_id]).decode()
+            for chunk_id in sorted(fields, key=lambda chunk_id: chunk_id.bytes)
+        }
+
+        async def write(connection: AsyncConnection, layout: Layout) -> None:
+            await replace_fields(connection, layout.table, encoded)
+
+        await self._write(index_id, write)
+
+    async def delete(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> None:
+        """Remove the given chunks."""
+
+        async def write(connection: AsyncConnection, layout: Layout) -> None:
+            await remove(connection, layout.table, chunk_ids)
+
+        await self._write(index_id, write)
+
+    async def search(
+        self,
+        index_id: UUID,
+        vector: Vector,
+        *,
+        k: int,
+        filter: Filter | None = None,  # noqa: A002 - the port's word
+        exact: bool = False,
+    ) -> list[Scored]:
+        """Find the k nearest points that pass the filter, by HNSW where there is one."""
+        check_k(k)
+        async with self._transaction(index_id) as (connection, layout):
+            check_vector(vector, layout.dimensions)
+            if layout.has_hnsw and not exact:
+                found = await approximate_search(connection, layout, vector, k=k, condition=filter)
+                if found is not None:
+                    return found
+            return await exact_search(connection, layout, vector, k=k, condition=filter)
+
+    async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
+        """Get points with their vectors, in id order."""
+        async with self._transaction(index_id) as (connection, layout):
+            return await points_by_id(connection, layout.table, chunk_ids)
+
+    async def scan(
+        self, index_id: UUID, *, after: UUID | None = None, limit: int = 1000, vectors: bool = False
+    ) -> list[Point]:
+        """Get the next points in ascending id order."""
+        async with self._transaction(index_id) as (connection, layout):
+            return await points_after(connection, layout.table, after, limit=limit, vectors=vectors)
+
+    async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
+        """Count the points that pass the filter."""
+        async with self._transaction(index_id) as (connection, layout):
+            statement = select(func.count()).select_from(layout.table)
+            if filter is not None:
+                statement = statement.where(filter_clause(layout.table.c.fields, filter))
+            return (await connection.execute(statement)).scalar_one()
+
+    async def optimize(self, index_id: UUID) -> None:
+        """Build the HNSW index, once there are enough points, and the one for filters."""
+        with store_errors():
+            await build_indexes(self._engine, index_id, hnsw_from=self._hnsw_from)
+        self._layouts.pop(index_id, None)
+
+    async def ping(self) -> None:
+        """Return if the database answers."""
+        with store_errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(text("SELECT 1"))
+
+    @asynccontextmanager
+    async def _transaction(self, index_id: UUID) -> AsyncIterator[tuple[AsyncConnection, Layout]]:
+        try:
+            with store_errors():
+                async with self._engine.begin() as connection:
+                    yield connection, await self._layout(connection, index_id)
+        except StoreRefusedError:
+            # The index may have been dropped or made anew elsewhere.
+            self._layouts.pop(index_id, None)
+            raise
+
+    async def _layout(self, connection: AsyncConnection, index_id: UUID) -> Layout:
+        read_at, layout = self._layouts.get(index_id, (0.0, None))
+        if layout is None or time.monotonic() - read_at > _LAYOUT_S:
+            layout = await read_layout(connection, index_id)
+            self._layouts[index_id] = (time.monotonic(), layout)
+        return layout
+
+    async def _write(self, index_id: UUID, write: _Write) -> None:
+        # Between the DELETE and the COPY of one transaction, another can commit the same new ids,
+        # which only the unique key then sees. Whoever lost starts again and replaces them.
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                async with self._transaction(index_id) as (connection, layout):
+                    return await write(connection, layout)
+            except CollisionError:
+                await asyncio.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
+        async with self._transaction(index_id) as (connection, layout):
+            return await write(connection, layout)

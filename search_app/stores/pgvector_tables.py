@@ -1,0 +1,114 @@
+"""The tables of the pgvector store: one per index, in a schema that migrations never look at."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from pgvector.sqlalchemy import HALFVEC, VECTOR
+from sqlalchemy import Column, Index, MetaData, Table, Uuid, cast, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateSchema, CreateTable
+
+from search_app.errors import StoreRefusedError
+
+SCHEMA = "vectors"
+MOST_DIMENSIONS = 16_000
+"""Most that pgvector's type ``vector`` holds."""
+
+MOST_HNSW_DIMENSIONS = 4_000
+"""Most that an HNSW index over ``halfvec`` takes; beyond, every search is exact."""
+
+HNSW_LINKS = 16
+HNSW_CONSTRUCTION = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How one index stands in the database; ``has_hnsw`` only where it is complete."""
+
+    table: Table
+    dimensions: int
+    has_hnsw: bool
+
+
+def points_table(index_id: UUID, dimensions: int) -> Table:
+    """Describe the table of one index."""
+    return Table(
+        f"index_{index_id.hex}",
+        MetaData(schema=SCHEMA),
+        Column("chunk_id", Uuid, primary_key=True),
+        Column("document_id", Uuid, nullable=False),
+        Column("run_id", Uuid, nullable=False),
+        Column("index_id", Uuid, nullable=False),
+        Column("model_version_id", Uuid, nullable=False),
+        Column("fields", JSONB, nullable=False),
+        Column("embedding", VECTOR(dimensions), nullable=False),
+        # As long as a row fits a page, the vector stays in it: an exact search reads every
+        # vector, and each one moved out of line would cost a look-up of its own.
+        postgresql_with={"toast_tuple_target": 8160},
+    )
+
+
+def hnsw_index(layout: Layout) -> Index:
+    """Describe the approximate-search index; halfvec, since it is half the size to walk."""
+    table = layout.table
+    return Index(
+        f"{table.name}_hnsw",
+        cast(table.c.embedding, HALFVEC(layout.dimensions)).label("half"),
+        postgresql_using="hnsw",
+        postgresql_ops={"half": "halfvec_ip_ops"},
+        postgresql_with={"m": HNSW_LINKS, "ef_construction": HNSW_CONSTRUCTION},
+        postgresql_concurrently=True,
+    )
+
+
+def fields_index(layout: Layout) -> Index:
+    """Describe the index that answers filters."""
+    table = layout.table
+    return Index(
+        f"{table.name}_fields",
+        table.c.fields,
+        postgresql_using="gin",
+        postgresql_ops={"fields": "jsonb_path_ops"},
+        postgresql_concurrently=True,
+    )
+
+
+async def create_table(connection: AsyncConnection, index_id: UUID, dimensions: int) -> None:
+    """Create extension, schema and table where they are missing, in the open transaction."""
+    # IF NOT EXISTS alone is no protection: two at once both find nothing, and one then fails.
+    await connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
+        {"name": f"unmoved {SCHEMA}"},
+    )
+    await connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
+    await connection.execute(CreateSchema(SCHEMA, if_not_exists=True))
+    table = points_table(index_id, dimensions)
+    await connection.execute(CreateTable(table, if_not_exists=True))
+
+
+_LAYOUT = text("""
+    SELECT atttypmod AS dimensions,
+           EXISTS (SELECT FROM pg_index
+                   WHERE indexrelid = to_regclass(:hnsw) AND indisvalid) AS has_hnsw
+    FROM pg_attribute
+    WHERE attrelid = to_regclass(:table) AND attname = 'embedding'
+""")
+
+
+async def read_layout(connection: AsyncConnection, index_id: UUID) -> Layout:
+    """Read how an index stands.
+
+    Raises:
+        StoreRefusedError: it was not created.
+    """
+    name = f"{SCHEMA}.index_{index_id.hex}"
+    found = await connection.execute(_LAYOUT, {"table": name, "hnsw": f"{name}_hnsw"})
+    row = found.one_or_none()
+    if row is None:
+        raise StoreRefusedError(f"pgvector: there is no index {index_id}; create it first")
+    return Layout(
+        table=points_table(index_id, row.dimensions),
+        dimensions=row.dimensions,
+        has_hnsw=row.has_hnsw,
+    )

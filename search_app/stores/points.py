@@ -1,0 +1,86 @@
+"""What every store checks before it writes or searches, so that all refuse the same things."""
+
+import json
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import numpy as np
+
+from search_app.errors import StoreRefusedError
+from search_app.stores.base import MAX_K
+from search_app.types import JSON, Matrix, Point, Vector
+
+
+def check_k(k: int) -> None:
+    """Raise ValueError unless ``k`` is 1 to MAX_K."""
+    if not 1 <= k <= MAX_K:
+        raise ValueError(f"k is {k}; it must be 1 to {MAX_K}")
+
+
+def check_vector(vector: Vector, dimensions: int) -> None:
+    """Check one vector, shape (d,).
+
+    Raises:
+        StoreRefusedError: not float32, of other dimensions, or not finite.
+    """
+    if vector.dtype != np.float32 or vector.shape != (dimensions,):
+        raise StoreRefusedError(
+            f"a vector of shape {vector.shape} and type {vector.dtype} does not fit this index: "
+            f"it keeps {dimensions} dimensions of float32"
+        )
+    if not np.isfinite(vector).all():
+        raise StoreRefusedError("a vector holds NaN or infinity; embed the text again")
+
+
+def stacked(points: Sequence[Point], index_id: UUID, dimensions: int) -> Matrix:
+    """Check points as a whole and stack their vectors, (n, d) float32.
+
+    Raises:
+        StoreRefusedError: a vector that is missing or does not fit, an id given twice, or a point
+            that says it belongs to another index.
+    """
+    if len({point.chunk_id for point in points}) != len(points):
+        raise StoreRefusedError("a chunk id was given twice in one write; give each id once")
+    for point in points:
+        if point.vector is None:
+            raise StoreRefusedError(f"chunk {point.chunk_id} came without a vector")
+        if point.index_id != index_id:
+            raise StoreRefusedError(
+                f"chunk {point.chunk_id} belongs to index {point.index_id}, not {index_id}"
+            )
+        if point.vector.dtype != np.float32 or point.vector.shape != (dimensions,):
+            check_vector(point.vector, dimensions)
+    matrix = np.stack([point.vector for point in points if point.vector is not None])
+    if not np.isfinite(matrix).all():
+        row = int(np.argmin(np.isfinite(matrix).all(axis=1)))
+        check_vector(matrix[row], dimensions)
+    return matrix
+
+
+def encoded_fields(fields: Mapping[str, JSON]) -> bytes:
+    """Encode filter fields as JSON in UTF-8.
+
+    Raises:
+        StoreRefusedError: not JSON, or text that no database can hold (NUL, half a surrogate pair).
+    """
+    try:
+        encoded = json.dumps(
+            fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise StoreRefusedError(f"filter fields cannot be written as JSON: {exc}") from exc
+    # The escape may also be six harmless characters after a backslash; only then look closer.
+    if b"\\u0000" in encoded and _holds_nul(json.loads(encoded)):
+        raise StoreRefusedError("filter fields hold the character NUL; remove it")
+    return encoded
+
+
+def _holds_nul(value: JSON) -> bool:
+    match value:
+        case str():
+            return "\x00" in value
+        case list():
+            return any(map(_holds_nul, value))
+        case dict():
+            return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+    return False
