@@ -282,7 +282,7 @@ class TestWhatIsSent:
         [
             ([], "0 texts; one call takes 1 to 3"),
             (["a"] * 4, "4 texts; one call takes 1 to 3"),
-            (["a", ""], "text 2 of 2 is empty"),
+            (["a", ""], "text 1 of 2 is empty"),
             (["a\ud800"], "surrogates not allowed"),
         ],
     )

@@ -301,6 +301,34 @@ class TestRefusals:
             "UNMOVED_CHUNK_TOKENS makes shorter chunks"
         )
 
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "input is too large to process. increase the physical batch size",
+            "the input length exceeds the context length",
+        ],
+    )
+    async def test_too_long_text_said_as_a_server_error(
+        self, words: str, endpoint: ScriptedEndpoint, opened: Opened
+    ) -> None:
+        endpoint.script(json_body({"error": {"code": 500, "message": words}}, status=500))
+        message = await failure(EmbedderRefusedError, opened(max_retries=3))
+        assert f"{words}; the longest is text 2 of 3" in message
+        assert "UNMOVED_CHUNK_TOKENS" in message
+        assert len(endpoint.received) == 1
+
+    @pytest.mark.parametrize(
+        ("status", "words"),
+        [(500, "context deadline exceeded"), (429, "Rate limit reached: 40000 tokens per minute")],
+    )
+    async def test_failure_that_only_sounds_so(
+        self, status: int, words: str, endpoint: ScriptedEndpoint, opened: Opened
+    ) -> None:
+        endpoint.script(json_body({"error": {"message": words}}, status=status))
+        message = await failure(EmbedderUnavailableError, opened(max_retries=1))
+        assert "UNMOVED_CHUNK_TOKENS" not in message
+        assert len(endpoint.received) == 2
+
     @pytest.mark.parametrize("dots", [0, 280])
     async def test_repeated_key_is_masked_before_words_are_cut(
         self, dots: int, endpoint: ScriptedEndpoint, opened: Opened
@@ -328,6 +356,11 @@ class TestRefusals:
         assert f"it redirects to {endpoint.url}/embeddings: set UNMOVED" in message
         assert "hidden" not in message
         assert len(endpoint.received) == 1
+
+    async def test_redirect_to_nowhere(self, endpoint: ScriptedEndpoint, opened: Opened) -> None:
+        endpoint.script(body(b"", status=307, headers={"location": "http://[hidden"}))
+        message = await failure(EmbedderRefusedError, opened())
+        assert "redirects to no address that can be read" in message
 
 
 ONES = encoded(np.ones(4, dtype=np.float32), "base64")
@@ -421,6 +454,15 @@ class TestUnusableAnswers:
         message = await failure(EmbedderResponseError, embedder)
         assert "dimension changed from 384 to 768 in mid-run" in message
         assert (await embed(embedder)).shape == (3, 384)
+
+    async def test_description_says_what_answers_now(
+        self, endpoint: ScriptedEndpoint, opened: Opened
+    ) -> None:
+        endpoint.script(answer(dimensions=384), answer(dimensions=768))
+        embedder = opened()
+        assert (await embed(embedder)).shape == (3, 384)
+        assert (await embedder.describe()).dimensions == 768
+        assert (await embed(embedder)).shape == (3, 768)
 
     async def test_dimensions_asked_for(self, endpoint: ScriptedEndpoint, opened: Opened) -> None:
         endpoint.script(answer(dimensions=8))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from search_app.embedders.base import Embedder
+from search_app.embedders.batching import check_request
 from search_app.embedders.openai_answer import Answer, read_answer
-from search_app.embedders.openai_endpoint import endpoint_of
+from search_app.embedders.openai_endpoint import connect, endpoint_of
 from search_app.embedders.openai_errors import Request, may_pass, retry_after_s, translate
 from search_app.errors import ConfigurationError, EmbedderResponseError
 from search_app.types import JSON, Kind, Matrix, ModelIdentity
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 log = logging.getLogger(__name__)
-
-NO_KEY = "no-key"
-"""Sent where no key is set: the client insists on one, and local servers ignore it."""
-
-CONNECT_S = 5.0
-"""Longest wait for a connection; what is up answers within it, however long the work takes."""
 
 LONGEST_BACKOFF_S = 8.0
 
@@ -98,13 +93,17 @@ class OpenAIEmbedder(Embedder):
         return f"OpenAIEmbedder(model={self._model!r}, base_url={self._endpoint.url!r})"
 
     async def describe(self) -> ModelIdentity:
-        """Send one short text and say what answered; dimensions are those of the answer.
+        """Send one short text and say what answers now; dimensions are those of the answer.
+
+        Later answers must have them too, also where earlier ones had others: whoever asks again
+        wants to know, and judges what changed.
 
         Raises:
             EmbedderError: the endpoint cannot be reached, refuses, or answers nonsense.
         """
         import openai
 
+        self._dimensions = None
         answer = await self._ask([PROBE], "document")
         return ModelIdentity(
             provider="openai",
@@ -129,7 +128,7 @@ class OpenAIEmbedder(Embedder):
             EmbedderUnavailableError: no answer after the retries.
             EmbedderRefusedError: the endpoint says no.
             EmbedderResponseError: an answer that cannot be used, or of other dimensions than
-                asked for or than the first answer had.
+                asked for or than the answers before.
         """
         self._check_texts(texts)
         return (await self._ask(texts, kind)).vectors
@@ -154,11 +153,8 @@ class OpenAIEmbedder(Embedder):
         return settings
 
     def _check_texts(self, texts: Sequence[str]) -> None:
-        if not 1 <= len(texts) <= self.batch_size:
-            raise ValueError(f"{len(texts)} texts; one call takes 1 to {self.batch_size}")
-        for position, text in enumerate(texts, start=1):
-            if not text:
-                raise ValueError(f"text {position} of {len(texts)} is empty")
+        check_request(texts, self.batch_size)
+        for text in texts:
             # A lone surrogate: JSON could escape it, but then another text would be embedded.
             if not text.isascii():
                 text.encode()
@@ -239,33 +235,10 @@ class OpenAIEmbedder(Embedder):
             raise RuntimeError(f"{self!r} is closed")
         loop = asyncio.get_running_loop()
         if self._client is None:
-            self._client, self._loop = self._new_client(), loop
+            self._client, self._loop = connect(self._endpoint, self._timeout_s), loop
         if self._loop is not loop:
             raise RuntimeError(f"{self!r} belongs to another event loop; make one for this loop")
         return self._client
-
-    def _new_client(self) -> "AsyncOpenAI":
-        import openai
-
-        login = self._endpoint.login
-        timeout = openai.Timeout(self._timeout_s, connect=min(self._timeout_s, CONNECT_S))
-        client = openai.AsyncOpenAI(
-            api_key=self._endpoint.key.get_secret_value() if self._endpoint.key else NO_KEY,
-            base_url=self._endpoint.url,
-            max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(
-                timeout=timeout,
-                auth=(login[0], login[1].get_secret_value()) if login else None,
-                # Texts and key go to the address that was configured and to no other.
-                follow_redirects=False,
-            ),
-        )
-        # What OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY, OPENAI_WEBHOOK_SECRET and
-        # OPENAI_CUSTOM_HEADERS put there; an empty argument would send an empty header.
-        client.organization = client.project = None
-        client.admin_api_key = client.webhook_secret = None
-        client._custom_headers = {}  # noqa: SLF001 - no argument keeps that variable out
-        return client
 
 
 def _require_package() -> None:

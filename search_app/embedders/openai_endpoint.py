@@ -1,13 +1,23 @@
 """The address and the key of an OpenAI-compatible endpoint, checked before anything is sent."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import SecretStr
 
 from search_app.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
 OFFICIAL_URL = "https://api.openai.com/v1"
+
+NO_KEY = "no-key"
+"""Sent where no key is set: the client insists on one, and local servers ignore it."""
+
+CONNECT_S = 5.0
+"""Longest wait for a connection; what is up answers within it, however long the work takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,33 @@ def endpoint_of(base_url: str | None, api_key: str | None) -> Endpoint:
         )
     url = parts._replace(netloc=host, path=parts.path.rstrip("/")).geturl()
     return Endpoint(url=url, host=host, key=key, login=login)
+
+
+def connect(endpoint: Endpoint, timeout_s: float) -> "AsyncOpenAI":
+    """Make the official client, with nothing of the ``OPENAI_*`` variables in it.
+
+    It belongs to the event loop of its first request, never retries and follows no redirect:
+    texts and key go to the address that was configured and to no other.
+    """
+    import openai
+
+    login = endpoint.login
+    client = openai.AsyncOpenAI(
+        api_key=endpoint.key.get_secret_value() if endpoint.key else NO_KEY,
+        base_url=endpoint.url,
+        max_retries=0,
+        http_client=openai.DefaultAsyncHttpxClient(
+            timeout=openai.Timeout(timeout_s, connect=min(timeout_s, CONNECT_S)),
+            auth=(login[0], login[1].get_secret_value()) if login else None,
+            follow_redirects=False,
+        ),
+    )
+    # What OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY, OPENAI_WEBHOOK_SECRET and
+    # OPENAI_CUSTOM_HEADERS put there; an empty argument would send an empty header.
+    client.organization = client.project = None
+    client.admin_api_key = client.webhook_secret = None
+    client._custom_headers = {}  # noqa: SLF001 - no argument keeps that variable out
+    return client
 
 
 def _address(base_url: str) -> SplitResult:

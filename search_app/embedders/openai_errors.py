@@ -67,6 +67,13 @@ _HINTS: Mapping[int, str] = {
 
 _SIZE_STATUSES = frozenset({400, 413, 422})
 
+# As OpenAI, vLLM, llama.cpp, Ollama and text-embeddings-inference word it. "context" alone would
+# take in Go's "context deadline exceeded".
+_TOO_LONG = (
+    *("context length", "context size", "input length", "maximum length", "must have less than"),
+    *("too large to process", "too long", "too many tokens"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -112,6 +119,9 @@ def meaning(exc: Exception) -> type[EmbedderError]:
     """Find what an exception is to us: by its status where that says more, else by its class."""
     if getattr(exc, "status_code", None) in PASSING_STATUSES:
         return EmbedderUnavailableError
+    if getattr(exc, "status_code", 0) >= 500 and _is_too_long(exc):  # noqa: PLR2004 - HTTP's own
+        # llama.cpp and older Ollama say so with 500; it will be as long the next time.
+        return EmbedderRefusedError
     names = (cls.__name__ for cls in type(exc).__mro__)
     return next(MEANINGS[name] for name in names if name in MEANINGS)
 
@@ -167,7 +177,7 @@ def _problem(exc: Exception, request: Request, attempts: int) -> str:
     else:
         body = getattr(exc, "body", None)
         words = shortened(server_words(body), request) if body else "no reason given"
-        problem = "; ".join([f"HTTP {status}: {words}", *_advice(exc, status, words, request)])
+        problem = "; ".join([f"HTTP {status}: {words}", *_advice(exc, status, request)])
     return problem if attempts == 1 else f"{problem} (tried {attempts} times)"
 
 
@@ -179,29 +189,41 @@ def _no_answer(exc: Exception) -> str:
     return f"no answer ({reason}); is it running, and is UNMOVED_OPENAI_BASE_URL right?"
 
 
-def _advice(exc: Exception, status: int, words: str, request: Request) -> list[str]:
+def _advice(exc: Exception, status: int, request: Request) -> list[str]:
     advice = []
     if (seconds := retry_after_s(exc)) is not None:
         advice.append(f"it asks to wait {seconds:g} s")
     if 300 <= status < 400:  # noqa: PLR2004 - the range of HTTP's redirects
         target = _without_secrets(_headers(exc).get("location", ""))
         advice.append(f"it redirects to {target}: set UNMOVED_OPENAI_BASE_URL to where that leads")
-    if status in _SIZE_STATUSES:
-        advice.append(_longest(words, request))
+    too_long = _is_too_long(exc)
+    if status in _SIZE_STATUSES or too_long:
+        advice.append(_longest(request))
+    if too_long:
+        advice.append("UNMOVED_CHUNK_TOKENS makes shorter chunks")
     if status in _HINTS:
         advice.append(_HINTS[status])
     return advice
 
 
-def _longest(words: str, request: Request) -> str:
+def _longest(request: Request) -> str:
     index = max(range(len(request.texts)), key=lambda i: len(request.texts[i]))
-    longest = f"the longest is {request.text(index)} with {len(request.texts[index])} characters"
-    too_long = any(word in words.lower() for word in ("token", "context", "too long", "length"))
-    return f"{longest}; UNMOVED_CHUNK_TOKENS makes shorter chunks" if too_long else longest
+    return f"the longest is {request.text(index)} with {len(request.texts[index])} characters"
+
+
+def _is_too_long(exc: Exception) -> bool:
+    # Not of a rate limit, which counts tokens too.
+    if getattr(exc, "status_code", None) in PASSING_STATUSES:
+        return False
+    words = server_words(getattr(exc, "body", None)).lower()
+    return any(phrase in words for phrase in _TOO_LONG)
 
 
 def _without_secrets(address: str) -> str:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "no address that can be read"
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
 
