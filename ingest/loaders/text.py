@@ -1,0 +1,107 @@
+"""Plain text, Markdown and source code: files whose text is what they hold."""
+
+import re
+from pathlib import PurePath
+
+from ingest.loaders.decoding import decode
+from ingest.loaders.documents import make_document
+from ingest.markdown import first_heading
+from ingest.types import LoadedDocument, SourceRef
+from search_app.types import JSON
+
+CODE_LANGUAGES = {
+    ".bash": "shell",
+    ".c": "c",
+    ".cc": "cpp",
+    ".cpp": "cpp",
+    ".cs": "csharp",
+    ".css": "css",
+    ".go": "go",
+    ".h": "c",
+    ".hpp": "cpp",
+    ".ini": "ini",
+    ".cfg": "ini",
+    ".java": "java",
+    ".jl": "julia",
+    ".js": "javascript",
+    ".json": "json",
+    ".jsx": "javascript",
+    ".kt": "kotlin",
+    ".lua": "lua",
+    ".php": "php",
+    ".pl": "perl",
+    ".py": "python",
+    ".r": "r",
+    ".rb": "ruby",
+    ".rs": "rust",
+    ".scala": "scala",
+    ".sh": "shell",
+    ".sql": "sql",
+    ".swift": "swift",
+    ".toml": "toml",
+    ".ts": "typescript",
+    ".tsx": "typescript",
+    ".xml": "xml",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+}
+"""Suffix to the name that the filter field ``type`` carries."""
+
+_FRONT_MATTER = re.compile(r"(?sm)---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+_SCALAR = re.compile(r"([A-Za-z_][\w-]*):[ \t]+(\S.*)")
+_QUOTED = re.compile(r"\"([^\"\\]*)\"|'([^']*)'")
+
+
+def load_text(ref: SourceRef, data: bytes) -> LoadedDocument:
+    """Read plain text; its title is the name of the file."""
+    text = decode(ref.uri, data)
+    return make_document(ref, text=text, media_type="text", structure="plain")
+
+
+def load_code(ref: SourceRef, data: bytes) -> LoadedDocument:
+    """Read source code; its title is the name of the file."""
+    language = CODE_LANGUAGES[PurePath(ref.uri).suffix.lower()]
+    text = decode(ref.uri, data)
+    return make_document(ref, text=text, media_type=language, structure="code")
+
+
+def load_markdown(ref: SourceRef, data: bytes) -> LoadedDocument:
+    """Read Markdown; the title is the front matter's, else the first heading."""
+    text = decode(ref.uri, data)
+    meta, body = split_front_matter(text)
+    title = meta.pop("title", None) or first_heading(body)
+    return make_document(
+        ref,
+        text=body,
+        title=str(title),
+        meta=meta,
+        media_type="markdown",
+        structure="markdown",
+        language_hint=_text_or_none(meta.get("lang") or meta.get("language")),
+    )
+
+
+def split_front_matter(text: str) -> tuple[dict[str, JSON], str]:
+    """Take ``key: value`` lines from between ``---`` lines at the top; the rest is the body.
+
+    Only plain values are taken: lists and nested keys of YAML are passed over. Where nothing is
+    found, the line is a thematic break and the text stays whole.
+    """
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        return {}, text
+    lines = (_SCALAR.fullmatch(line.rstrip()) for line in match[1].split("\n"))
+    meta = {line[1]: _scalar(line[2]) for line in lines if line is not None}
+    return (meta, text[match.end() :]) if meta else ({}, text)
+
+
+def _scalar(value: str) -> JSON:
+    if quoted := _QUOTED.fullmatch(value):
+        return quoted[1] or quoted[2] or ""
+    if value in ("true", "false"):
+        return value == "true"
+    return int(value) if value.isdecimal() and str(int(value)) == value else value
+
+
+def _text_or_none(value: JSON) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,81 @@
+"""The values that pass between discovery, loaders, chunker and pipeline."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from search_app.types import JSON
+
+Structure = Literal["markdown", "plain", "code"]
+"""How a text is built, which decides where it may be cut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRef:
+    """A file that was found.
+
+    ``uri`` is its absolute path with forward slashes, symbolic links not resolved and the name
+    not normalised, so that it is what the user sees and can type. ``root`` is the argument it was
+    found under. ``size`` (bytes) and ``mtime_ns`` say which state of the file is meant.
+    """
+
+    uri: str
+    path: Path
+    root: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedDocument:
+    """A text that was read, ready to be cut.
+
+    ``uri`` is the source's for a whole file and ``SOURCE#KEY`` for a record of one. ``titled``
+    says that the title comes from the content; otherwise it is only a file name or a key.
+    ``language`` is ISO 639-1, ``und`` where it cannot be told. ``media_type`` is the value of the
+    filter field ``type``. ``page_starts`` are the character offsets where pages 1, 2, … begin,
+    empty where there are no pages.
+    """
+
+    uri: str
+    source: str
+    title: str
+    titled: bool
+    text: str
+    language: str
+    media_type: str
+    structure: Structure
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+    page_starts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkSpan:
+    """Where a chunk lies in its document's text: characters ``start`` to ``end``, end exclusive.
+
+    ``heading_path`` holds the headings that all of it stands under, outermost first. ``page``
+    counts from 1 and is the page the chunk begins on. ``tokens`` counts the stripped text.
+    """
+
+    start: int
+    end: int
+    heading_path: tuple[str, ...] = ()
+    page: int | None = None
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """What a user may say about reading. The fields concern CSV and JSONL only.
+
+    ``text_fields`` empty: a column named text, body, content, passage or contents, else every
+    column that holds text. ``meta_fields`` None: every other field that holds a plain value.
+    ``title_field`` and ``id_field`` None: title, name or subject; id or _id.
+    """
+
+    text_fields: tuple[str, ...] = ()
+    meta_fields: tuple[str, ...] | None = None
+    title_field: str | None = None
+    id_field: str | None = None
+    max_file_mb: int = 64
