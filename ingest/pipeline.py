@@ -11,9 +11,9 @@ from uuid import UUID
 from ingest.loaders import LoadOptions
 from ingest.plan import source_id
 from ingest.reading import Reading, ReadOptions, readings
-from ingest.removal import finish_removals, remove_source
+from ingest.removal import finish_removals, is_gone, remove_source
 from ingest.report import Counts, IngestReport, Progress, Silent
-from ingest.sources import discover, is_gone, static_root
+from ingest.sources import discover, roots
 from ingest.targets import Target, open_targets, prove
 from ingest.types import SourceRef
 from ingest.writing import Writer
@@ -67,10 +67,9 @@ async def ingest(
         StoreError: likewise for the store.
         CatalogError: likewise for the catalog.
     """
-    watching = progress or Silent()
-    async with _started(services, "ingest", request, watching) as run:
-        await _read_all(services, run, request, discover(request.arguments), watching)
-        await _read_unfinished(services, run, request, watching)
+    async with _started(services, "ingest", request, progress or Silent()) as run:
+        await _read_all(services, run, request, discover(request.arguments))
+        await _read_unfinished(services, run, request)
         if request.prune:
             await _prune(services, run, request)
         for target in run.targets:
@@ -86,7 +85,7 @@ async def remove(
     Raises:
         NotFoundError: the collection has no such source.
     """
-    root = static_root(source)
+    root = roots([source])[0]
     async with transaction(services.engine) as connection:
         known = await collections.get(connection, collection)
         if not await sources.under(connection, known, root, limit=1):
@@ -192,7 +191,6 @@ async def _read_all(
     run: _Run,
     request: IngestRequest,
     found: Iterable[SourceRef | SourceError],
-    progress: Progress,
 ) -> None:
     """Read ahead in one task and write in another, with little kept in between."""
     options = ReadOptions(
@@ -215,20 +213,19 @@ async def _read_all(
             while (reading := await ready.get()) is not None:
                 await run.writer.write(reading)
             await run.writer.flush()
-    except* UnmovedError as failed:
+    except ExceptionGroup as failed:
+        # Callers know our errors by their types; the first one stopped the rest.
         raise failed.exceptions[0] from failed
 
 
-async def _read_unfinished(
-    services: Services, run: _Run, request: IngestRequest, progress: Progress
-) -> None:
+async def _read_unfinished(services: Services, run: _Run, request: IngestRequest) -> None:
     """Read again what earlier runs began, wherever it lies; all of it was asked for once."""
     async with transaction(services.engine) as connection:
         left = await sources.unfinished(connection, run.collection, run.id)
     if not left:
         return
     present = [uri for uri in left if not is_gone(uri)]
-    await _read_all(services, run, request, discover(present), progress)
+    await _read_all(services, run, request, discover(present))
     lost = sorted(set(left) - set(present))
     reason = "gone before it was read to its end; ingest rm removes what is left of it"
     await run.writer.fail(Failure(source=uri, reason=reason) for uri in lost)
@@ -250,8 +247,7 @@ async def _prune(services: Services, run: _Run, request: IngestRequest) -> None:
     A file that is there and was not read is a failure or was passed over; it is never a reason
     to remove anything.
     """
-    for argument in request.arguments:
-        root = static_root(argument)
+    for root in roots(request.arguments):
         if is_gone(root):
             # Reported as a failure already. A folder that is missing as a whole is more likely
             # not mounted or mistyped than empty.

@@ -66,9 +66,7 @@ def chunk_id(
     collection_id: UUID, uri: str, chunking: str, text_hash: bytes, occurrence: int
 ) -> UUID:
     """Compute the id of a chunk; ``occurrence`` counts equal texts of one document from 0."""
-    return uuid5(
-        collection_id, f"chunk\0{uri}\0{chunking}\0{text_hash.hex()}\0{occurrence}"
-    )
+    return uuid5(collection_id, f"chunk\0{uri}\0{chunking}\0{text_hash.hex()}\0{occurrence}")
 
 
 def indexed_text(context: str, text: str) -> str:
@@ -154,9 +152,7 @@ def _chunks(
         occurrences[text_hash] += 1
         chunks.append(
             PlannedChunk(
-                id=chunk_id(
-                    collection_id, document.uri, chunking.name, text_hash, occurrence
-                ),
+                id=chunk_id(collection_id, document.uri, chunking.name, text_hash, occurrence),
                 document_id=identity,
                 chunking=chunking.name,
                 ordinal=ordinal,

@@ -15,10 +15,10 @@ from ingest.chunker import TokenCounter, chunk
 from ingest.loaders import LoadOptions
 from ingest.plan import PlannedDocument, plan, source_id
 from ingest.types import LoadedDocument, SourceRef
+from search_app.bootstrap import Services
 from search_app.catalog import sources
 from search_app.catalog.engine import transaction
 from search_app.catalog.sources import KnownSource
-from search_app.bootstrap import Services
 from search_app.errors import SourceError
 from search_app.types import Chunking, Collection
 
@@ -112,7 +112,7 @@ def _read(
             reading.unchanged.append((source.id, item))
             continue
         reading.opened.append(source)
-        for document in loaders.load(item, options.load):
+        for document in loaders.load(item, options.load, expected_hash=source.content_hash):
             if isinstance(document, SourceError):
                 reading.failures.append((source, document))
                 continue
@@ -135,8 +135,5 @@ def _unchanged(earlier: KnownSource, now: OpenSource) -> bool:
 
 
 def _plan(document: LoadedDocument, root: str, options: ReadOptions) -> PlannedDocument:
-    spans = {
-        chunking: chunk(document, chunking, options.tokens) for chunking in options.chunkings
-    }
+    spans = {chunking: chunk(document, chunking, options.tokens) for chunking in options.chunkings}
     return plan(options.collection.id, document, spans, root)
-

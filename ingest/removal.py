@@ -4,6 +4,7 @@ Cut short anywhere, the next run goes on from the states in the catalog.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
 from ingest.report import Counts
@@ -14,6 +15,17 @@ from search_app.catalog.engine import transaction
 from search_app.types import Collection
 
 BATCH = 1000
+
+
+def is_gone(uri: str) -> bool:
+    """Say whether a file is certainly not there any more; not to be let in is not to be gone."""
+    try:
+        Path(uri).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 async def finish_removals(
@@ -58,7 +70,7 @@ async def remove_source(
 async def remove_unseen(
     services: Services, targets: Sequence[Target], source_id: UUID, run_id: UUID, counts: Counts
 ) -> None:
-    """Remove the documents of a source, read to its end by this run, that are not in it any more."""
+    """Remove the documents that a source, just read to its end, no longer has."""
     while True:
         async with transaction(services.engine) as connection:
             found = await documents.unseen_of_source(connection, source_id, run_id, BATCH)

@@ -120,7 +120,9 @@ async def register(services: Services, embedder: Embedder) -> ModelVersion:
     return version
 
 
-async def prove(services: Services, target: Target, collection: Collection, run_id: UUID) -> str | None:
+async def prove(
+    services: Services, target: Target, collection: Collection, run_id: UUID
+) -> str | None:
     """Prove that the target's model answers, record the proof, and give a warning if it is new.
 
     Raises:

@@ -21,6 +21,7 @@ from search_app.catalog import chunks, documents, records, runs, sources
 from search_app.catalog.chunks import Place
 from search_app.catalog.documents import KnownDocument
 from search_app.catalog.engine import transaction
+from search_app.catalog.records import VectorRecord
 from search_app.catalog.sources import FinishedSource
 from search_app.errors import SourceError
 from search_app.types import Collection, Failure
@@ -100,7 +101,7 @@ class Writer:
     async def flush(self) -> None:
         """Embed, prove and write the segment gathered, and show what is complete with it."""
         segment, self._segment = self._segment, Segment()
-        written = []
+        written: list[VectorRecord] = []
         for target in self._targets:
             works = segment.works[target.index.id]
             if not works:
@@ -162,9 +163,7 @@ class Writer:
         for _, ref in reading.unchanged:
             self._progress.read(uri=ref.uri, size=ref.size)
 
-    async def _changes(
-        self, read: Sequence[tuple[OpenSource, PlannedDocument]]
-    ) -> list[Change]:
+    async def _changes(self, read: Sequence[tuple[OpenSource, PlannedDocument]]) -> list[Change]:
         """Leave out documents that are in already as they are, and find out about the others."""
         async with transaction(self._engine) as connection:
             known = await documents.known(
@@ -253,7 +252,7 @@ class Writer:
                 },
             )
 
-    async def _show(self, segment: Segment, written: Sequence[records.VectorRecord]) -> None:
+    async def _show(self, segment: Segment, written: Sequence[VectorRecord]) -> None:
         """Commit records and the new form of complete documents: the moment of the change."""
         for change in segment.complete:
             change.source.outstanding -= 1
@@ -369,6 +368,4 @@ def _finished(source: OpenSource) -> FinishedSource:
     if source.failures == 0:
         return FinishedSource(id=source.id, content_hash=source.content_hash)
     more = f" (and {source.failures - 1} more)" if source.failures > 1 else ""
-    return FinishedSource(
-        id=source.id, content_hash=None, reason=f"{source.first_reason}{more}"
-    )
+    return FinishedSource(id=source.id, content_hash=None, reason=f"{source.first_reason}{more}")

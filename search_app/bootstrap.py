@@ -12,17 +12,16 @@ from search_app.catalog.engine import create_engine
 from search_app.config import Settings
 from search_app.embedders.base import Embedder
 from search_app.embedders.bundled import BundledEmbedder
+from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.embedders.openai import OpenAIEmbedder
 from search_app.errors import ConfigurationError, SchemaError
 from search_app.identity import Prover
 from search_app.retrieval import Searcher
 from search_app.stores.base import VectorStore
-from search_app.stores.memory import MemoryStore
 from search_app.stores.pgvector import PgvectorStore
 
 EMBEDDERS = "bundled, openai:MODEL or hashing:DIM"
-STORES = ("pgvector", "memory")
 
 
 def make_embedder(spec: str, settings: Settings) -> Embedder:
@@ -34,7 +33,7 @@ def make_embedder(spec: str, settings: Settings) -> Embedder:
     provider, _, argument = spec.partition(":")
     match provider, argument:
         case "bundled", "":
-            return BundledEmbedder(cache_dir=settings.cache_dir, threads=settings.threads)
+            return BundledEmbedder(threads=settings.threads)
         case "hashing", _:
             return HashingEmbedder(argument)
         case "openai", _:
@@ -64,6 +63,7 @@ class Services:
         self.settings = settings
         self.engine = engine
         self.prover = Prover()
+        self.tokens = TokenCounter()
         self.searcher = Searcher(
             engine=engine,
             store=self.store,
@@ -90,10 +90,10 @@ class Services:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        if name not in STORES:
-            raise ConfigurationError(f"store {name!r} is not known; write {' or '.join(STORES)}")
+        if name != PgvectorStore.name:
+            raise ConfigurationError(f"store {name!r} is not known; write {PgvectorStore.name}")
         if name not in self._stores:
-            self._stores[name] = MemoryStore() if name == "memory" else PgvectorStore(self.engine)
+            self._stores[name] = PgvectorStore(self.engine)
         return self._stores[name]
 
     async def aclose(self) -> None:

@@ -94,9 +94,7 @@ def migrate(
 
 
 @app.command()
-def config(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> int:
+def config(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
     """Show the settings in force and where each came from; secrets are masked."""
     rows = describe_settings(load_settings())
     if as_json:
@@ -162,7 +160,9 @@ def _print(result: SearchResult) -> None:
         where = " › ".join(hit.heading_path) or hit.document.title
         page = f" · page {hit.page}" if hit.page else ""
         console.print(Text(f"{hit.rank:>3}  {hit.score:.4f}  ", "bold") + Text(where, "bold cyan"))
-        console.print(Text(f"             {hit.document.uri}{page} · {hit.document.language}", "dim"))
+        console.print(
+            Text(f"             {hit.document.uri}{page} · {hit.document.language}", "dim")
+        )
         text = " ".join(hit.text.split())
         shown = text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "…"
         console.print(Text(f"     {shown}\n"))

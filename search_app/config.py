@@ -38,7 +38,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         default_factory=default_data_dir,
-        description="Where everything of one installation lives: database, model cache.",
+        description="Where everything of one installation lives.",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -52,9 +52,8 @@ class Settings(BaseSettings):
         default="bundled",
         description="The embedder of new collections: bundled, openai:MODEL, hashing:DIM.",
     )
-    store: Literal["pgvector", "memory"] = Field(
-        default="pgvector",
-        description="Where the vectors of new indexes live; memory forgets when the process ends.",
+    store: Literal["pgvector"] = Field(
+        default="pgvector", description="Where the vectors of new indexes live."
     )
     chunk_tokens: int = Field(
         default=256, ge=32, le=400, description="Most tokens of a chunk in new indexes."
@@ -117,11 +116,6 @@ class Settings(BaseSettings):
         if scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
             raise ValueError("must be a postgresql:// address")
         return value
-
-    @property
-    def cache_dir(self) -> Path:
-        """Where files live that can be made again."""
-        return self.data_dir / "cache"
 
 
 @dataclass(frozen=True, kw_only=True)

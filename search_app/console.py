@@ -37,7 +37,7 @@ def run(app: typer.Typer) -> int:
         exc.show()
         return NOTHING_DONE
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
-        print("stopped", file=sys.stderr)
+        typer.echo("stopped", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output left, as `head` does; there is nobody to tell.
@@ -70,7 +70,7 @@ def wait_for(work: Coroutine[Any, Any, T], settings: Settings) -> T:
 
 def print_json(value: JSON) -> None:
     """Print one JSON document on standard output, Japanese left readable."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
 def configure_logging(level: str) -> None:

@@ -101,9 +101,10 @@ class Searcher:
             canaries = await models.canaries(connection, target.version.id)
         await self._prover.ensure(embedder, target.version, canaries, target.collection.name)
         unit, _ = normalise(await embedder.embed([query], "query"))
+        vector: Vector = unit[0]
         async with transaction(self._engine) as connection:
-            await queries.cache_vector(connection, target.version.id, _hash(query), unit[0])
-        return unit[0]
+            await queries.cache_vector(connection, target.version.id, _hash(query), vector)
+        return vector
 
     async def _find(
         self, index: Index, vector: Vector, filter_: Filter | None, request: SearchRequest

@@ -1,10 +1,12 @@
 """Canaries: what counts as the same model, a new build of it, and another one."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from search_app.embedders.base import Embedder
 from search_app.embedders.hashing import HashingEmbedder
@@ -53,14 +55,17 @@ class Moved(Embedder):
         return self._real.text_sent(text, kind)
 
 
-def turn(vector: np.ndarray, away: float) -> np.ndarray:
-    """Turn a vector so that 1 − cos to its old self is ``away``."""
+def turn(vector: NDArray[Any], away: float) -> NDArray[Any]:
+    """Turn a vector so that 1 − cos to its old self is ``away``; by nothing: the same bytes."""
+    if away == 0.0:
+        return vector
     unit = vector.astype(np.float64) / np.linalg.norm(vector)
     other = np.roll(unit, 1)
     other -= (other @ unit) * unit
     other /= np.linalg.norm(other)
     cosine = 1.0 - away
-    return cosine * unit + np.sqrt(1.0 - cosine**2) * other
+    turned: NDArray[Any] = cosine * unit + np.sqrt(1.0 - cosine**2) * other
+    return turned
 
 
 def version_of(observation: Observation) -> ModelVersion:
@@ -104,9 +109,7 @@ async def test_distance_decides(away: float, outcome: Outcome) -> None:
 
 async def test_one_canary_that_moves_is_enough() -> None:
     observation = await observe(HashingEmbedder("64"))
-    proof = await prove(
-        Moved(0.02, only="図書館"), version_of(observation), observation.canaries
-    )
+    proof = await prove(Moved(0.02, only="図書館"), version_of(observation), observation.canaries)
     assert proof.outcome is Outcome.OTHER_MODEL
     assert proof.canary == "japanese"
 

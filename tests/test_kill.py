@@ -28,12 +28,16 @@ def write_corpus(folder: Path, *, edition: int) -> None:
             for part in range(3)
         )
         (folder / f"{number:04}.md").write_text(f"# Log {number}\n\n{sections}", encoding="utf-8")
-    rows = [f'{{"id": {n}, "text": "Row {n} of edition {edition if n % 5 == 0 else 1}"}}' for n in range(900)]
+    rows = [
+        f'{{"id": {n}, "text": "Row {n} of edition {edition if n % 5 == 0 else 1}"}}'
+        for n in range(900)
+    ]
     (folder / "rows.jsonl").write_text("\n".join(rows[edition * 10 :]), encoding="utf-8")
 
 
 def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [Path(sys.executable).with_name("ingest"), "add", str(folder), "--prune", "--quiet"]
+    program = str(Path(sys.executable).with_name("ingest"))
+    command = [program, "add", str(folder), "--prune", "--quiet"]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

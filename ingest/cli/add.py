@@ -21,7 +21,8 @@ def add(
     ],
     collection: Annotated[str, typer.Option(help="The collection to put them in.")] = "",
     embedder: Annotated[
-        str, typer.Option(help="bundled, openai:MODEL or hashing:DIM; the collection's own if unset.")
+        str,
+        typer.Option(help="bundled, openai:MODEL or hashing:DIM; the collection's own if unset."),
     ] = "",
     store: Annotated[str, typer.Option(help="Where a new index keeps its vectors: pgvector.")] = "",
     text_field: Annotated[
@@ -31,7 +32,9 @@ def add(
         list[str] | None, typer.Option(help="CSV and JSONL: fields kept as metadata.")
     ] = None,
     title_field: Annotated[str, typer.Option(help="CSV and JSONL: the field with the title.")] = "",
-    id_field: Annotated[str, typer.Option(help="CSV and JSONL: the field that names a record.")] = "",
+    id_field: Annotated[
+        str, typer.Option(help="CSV and JSONL: the field that names a record.")
+    ] = "",
     *,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents whose files are gone.")

@@ -1,13 +1,17 @@
 """Locks that end with the connection, so that a killed process leaves none behind."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from search_app.catalog.engine import catalog_errors
 from search_app.types import Collection
+
+
+POLL_S = 0.3
 
 
 @asynccontextmanager
@@ -19,20 +23,26 @@ async def writing(
     Raises:
         CatalogError: the database cannot be reached.
     """
-    # Advisory locks take 64 bits; two collections that share them only wait for each other.
-    key = {"key": collection.id.int >> 64 & 0x7FFF_FFFF_FFFF_FFFF}
     async with catalog_errors():
         connection = await engine.connect()
     try:
         async with catalog_errors():
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            locked = await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key)
-            if not locked:
+            # Asking again and again rather than waiting inside the server: a statement that waits
+            # holds a snapshot, and building an index concurrently waits for all of those.
+            if not await _try(connection, collection):
                 waiting()
-                await connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+                while not await _try(connection, collection):
+                    await asyncio.sleep(POLL_S)
         yield
     finally:
-        # Closing for good, not back to the pool: that is what gives the lock up, whatever state
-        # the connection is in.
+        # Closing for good, not back to the pool: that gives the lock up whatever state the
+        # connection is in.
         await connection.invalidate()
         await connection.close()
+
+
+async def _try(connection: AsyncConnection, collection: Collection) -> bool:
+    # Advisory locks take 64 bits; two collections that share them only wait for each other.
+    key = collection.id.int >> 64 & 0x7FFF_FFFF_FFFF_FFFF
+    return bool(await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))

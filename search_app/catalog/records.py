@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.bulk import insert_rows
@@ -113,7 +114,7 @@ async def reusable(
         .where(indexes.c.store == store)
         .where(indexes.c.state != IndexState.RETIRED.value)
         .where(chunks.c.state != "deleting")
-        .distinct(vector_records.c.sent_hash)
+        .ext(distinct_on(vector_records.c.sent_hash))
         .order_by(
             vector_records.c.sent_hash, vector_records.c.created_at, vector_records.c.chunk_id
         )

@@ -1,8 +1,8 @@
 """Sources: the files that documents were read from, and how reading them went.
 
-A source is ``pending`` from the moment its documents are being written until all of them are in,
-``indexed`` then, or ``failed`` with a reason: at the next ingest it is read again. ``removing`` ones are
-on their way out.
+A source is ``pending`` while its documents are being written, ``indexed`` once all of them are in,
+or ``failed`` with a reason: then it is read again at the next ingest. ``removing`` ones are on
+their way out.
 """
 
 from collections.abc import Mapping, Sequence
