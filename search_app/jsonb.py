@@ -6,7 +6,7 @@ they cannot disagree. The meaning is that of ``filters.passes``.
 
 import json
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal, not_, or_
+from sqlalchemy import ColumnElement, and_, bindparam, false, func, literal, not_, or_, true
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 from sqlalchemy.sql.expression import cast
 
@@ -16,7 +16,7 @@ from search_app.types import JSON
 
 def filter_clause(column: ColumnElement[JSON], filter: Filter) -> ColumnElement[bool]:  # noqa: A002
     """Compile a filter to a boolean expression over the column, values bound, never spliced."""
-    return and_(*(_clause(column, condition) for condition in filter.conditions))
+    return and_(true(), *(_clause(column, condition) for condition in filter.conditions))
 
 
 def _clause(column: ColumnElement[JSON], condition: Condition) -> ColumnElement[bool]:
@@ -25,6 +25,7 @@ def _clause(column: ColumnElement[JSON], condition: Condition) -> ColumnElement[
             # Containment, because a GIN index answers it, and because ["a", "b"] @> "a" holds
             # for lists only when the wanted value is wrapped likewise.
             return or_(
+                false(),
                 *(
                     column.op("@>", is_comparison=True)(_bound(shape))
                     for value in condition.values
@@ -32,13 +33,15 @@ def _clause(column: ColumnElement[JSON], condition: Condition) -> ColumnElement[
                         _nested(condition.field, value),
                         _nested(condition.field, [value]),
                     )
-                )
+                ),
             )
         case Compare():
             path = "$" + "".join(f".{json.dumps(part)}" for part in condition.field.split(".", 1))
+            # A list is unwrapped once by `?`; the comparison would unwrap a list in it once more.
+            test = f'@.type() != "array" && @ {condition.comparison} $wanted'
             return func.jsonb_path_exists(
                 column,
-                cast(literal(f"{path} ? (@ {condition.comparison} $wanted)"), JSONPATH),
+                cast(literal(f"{path} ? ({test})"), JSONPATH),
                 _bound({"wanted": condition.value}),
             )
         case Not():

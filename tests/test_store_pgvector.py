@@ -1,0 +1,489 @@
+"""The pgvector store, held to the contract of stores, and what only it does."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg import errors
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from search_app.errors import StoreError, StoreRefusedError, StoreUnavailableError
+from search_app.filters import parse_filter
+from search_app.stores.memory import MemoryStore
+from search_app.stores.pgvector import HNSW_FROM, PgvectorStore
+from search_app.stores.pgvector_errors import CollisionError, translated
+from search_app.types import Point
+from tests.own_database import own_database
+from tests.points import (
+    DIMENSIONS,
+    by_id,
+    everything,
+    make_point,
+    make_points,
+    same,
+    units,
+    vector_of,
+)
+from tests.store_contract import StoreContract
+
+Statements = list[tuple[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def url(postgres_url: str) -> Iterator[str]:
+    with own_database(postgres_url) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(url, pool_size=10)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def filled(engine: AsyncEngine) -> AsyncIterator[tuple[PgvectorStore, list[Point]]]:
+    """Give a store with one index of 1,500 points and neither HNSW nor GIN yet."""
+    store = PgvectorStore(engine, hnsw_from=1000)
+    index_id = uuid4()
+    await store.create(index_id, 24)
+    points = make_points(index_id, units(1500, 24))
+    await store.upsert(index_id, points)
+    yield store, points
+    await store.drop(index_id)
+
+
+@pytest.fixture
+def statements(engine: AsyncEngine) -> Iterator[Statements]:
+    """Record what is executed."""
+    seen: Statements = []
+
+    def record(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
+    yield seen
+    event.remove(engine.sync_engine, "before_cursor_execute", record)
+
+
+async def explain(engine: AsyncEngine, seen: Statements) -> str:
+    """Explain the last statement, with the settings that were made before it."""
+    *_, before, (statement, parameters) = seen.copy()
+    async with engine.begin() as connection:
+        if "set_config" in before[0]:
+            await connection.exec_driver_sql(*before)
+        lines = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+        return "\n".join(line for (line,) in lines)
+
+
+async def valid_indexes(engine: AsyncEngine, index_id: UUID) -> dict[str, bool]:
+    """Say which indexes a table has, and whether each is complete."""
+    async with engine.begin() as connection:
+        rows = await connection.execute(
+            text(
+                "SELECT indexrelid::regclass::text, indisvalid FROM pg_index "
+                "WHERE indrelid = to_regclass(:name)"
+            ),
+            {"name": f"vectors.index_{index_id.hex}"},
+        )
+        return {name.rpartition("_")[2].strip('"'): valid for name, valid in rows}
+
+
+COMPLETE = {"pkey": True, "fields": True, "hnsw": True}
+
+
+class TestPgvectorStore(StoreContract):
+    @pytest.fixture
+    def store(self, engine: AsyncEngine) -> PgvectorStore:
+        return PgvectorStore(engine, hnsw_from=1000)
+
+
+# Plans
+
+
+async def test_exact_search_compares_and_approximate_search_walks(
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]], statements: Statements
+) -> None:
+    store, points = filled
+    index_id, query = points[0].index_id, units(1, 24, seed=2)[0]
+    await store.optimize(index_id)
+    for wanted in (None, parse_filter(["language=en"])):
+        await store.search(index_id, query, k=10, filter=wanted, exact=True)
+        assert "hnsw" not in await explain(engine, statements)
+        await store.search(index_id, query, k=10, filter=wanted)
+        assert "_hnsw" in await explain(engine, statements)
+
+
+async def test_a_selective_filter_uses_the_index_on_fields(
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]], statements: Statements
+) -> None:
+    store, points = filled
+    await store.optimize(points[0].index_id)
+    await store.count(points[0].index_id, parse_filter(["meta.n=7"]))
+    assert "_fields" in await explain(engine, statements)
+
+
+async def test_settings_of_a_search_do_not_outlive_it(
+    url: str, filled: tuple[PgvectorStore, list[Point]]
+) -> None:
+    _, points = filled
+    engine = create_async_engine(url, pool_size=1, max_overflow=0)
+    store = PgvectorStore(engine, hnsw_from=1000)
+    await store.optimize(points[0].index_id)
+    await store.search(points[0].index_id, units(1, 24)[0], k=300)
+    async with engine.begin() as connection:
+        for setting, value in (("hnsw.ef_search", "40"), ("hnsw.iterative_scan", "off")):
+            shown = await connection.scalar(text(f"SHOW {setting}"))
+            assert shown == value
+    await engine.dispose()
+
+
+async def test_few_points_need_no_hnsw(engine: AsyncEngine) -> None:
+    store = PgvectorStore(engine)
+    index_id = uuid4()
+    await store.create(index_id, DIMENSIONS)
+    await store.upsert(index_id, make_points(index_id, units(HNSW_FROM - 1)))
+    await store.optimize(index_id)
+    assert await valid_indexes(engine, index_id) == {"pkey": True, "fields": True}
+    await store.upsert(index_id, make_points(index_id, units(1)))
+    await store.optimize(index_id)
+    assert await valid_indexes(engine, index_id) == COMPLETE
+    await store.drop(index_id)
+
+
+@pytest.mark.parametrize(("dimensions", "indexed"), [(4000, True), (4001, False)])
+async def test_hnsw_ends_where_pgvector_ends_it(
+    engine: AsyncEngine, dimensions: int, *, indexed: bool
+) -> None:
+    store = PgvectorStore(engine, hnsw_from=10)
+    index_id = uuid4()
+    await store.create(index_id, dimensions)
+    points = make_points(index_id, units(12, dimensions))
+    await store.upsert(index_id, points)
+    await store.optimize(index_id)
+    assert ("hnsw" in await valid_indexes(engine, index_id)) == indexed
+    hits = await store.search(index_id, units(12, dimensions)[3], k=1)
+    assert [hit.chunk_id for hit in hits] == [points[3].chunk_id]
+    await store.drop(index_id)
+
+
+async def test_more_dimensions_than_pgvector_holds_are_refused(engine: AsyncEngine) -> None:
+    store = PgvectorStore(engine)
+    index_id = uuid4()
+    await store.create(index_id, 16_000)
+    await store.drop(index_id)
+    with pytest.raises(StoreRefusedError, match="16000"):
+        await store.create(index_id, 16_001)
+
+
+async def test_another_process_learns_of_a_new_hnsw_index_in_time(
+    engine: AsyncEngine,
+    filled: tuple[PgvectorStore, list[Point]],
+    statements: Statements,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, points = filled
+    index_id, query = points[0].index_id, units(1, 24)[0]
+    other = PgvectorStore(engine, hnsw_from=1000)
+    await other.search(index_id, query, k=1)
+    await store.optimize(index_id)
+    monkeypatch.setattr("search_app.stores.pgvector._LAYOUT_S", 0.0)
+    await other.search(index_id, query, k=1)
+    assert "_hnsw" in await explain(engine, statements)
+
+
+# Building
+
+
+async def test_an_unfinished_index_is_not_used_and_built_anew(
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]], statements: Statements
+) -> None:
+    store, points = filled
+    index_id, query = points[0].index_id, units(1, 24)[0]
+    await store.optimize(index_id)
+    before = await store.search(index_id, query, k=10)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "UPDATE pg_index SET indisvalid = false "
+                "WHERE indrelid = to_regclass(:name) AND NOT indisprimary"
+            ),
+            {"name": f"vectors.index_{index_id.hex}"},
+        )
+    other = PgvectorStore(engine, hnsw_from=1000)
+    assert await other.search(index_id, query, k=10) == before
+    assert "_hnsw" not in await explain(engine, statements)
+    await other.optimize(index_id)
+    assert await valid_indexes(engine, index_id) == COMPLETE
+    assert await other.search(index_id, query, k=10) == before
+
+
+async def test_a_build_that_is_killed_is_finished_by_the_next(
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]]
+) -> None:
+    store, points = filled
+    index_id = points[0].index_id
+    async with engine.connect() as holder:
+        # A transaction that holds a snapshot keeps any concurrent build waiting.
+        await holder.execution_options(isolation_level="REPEATABLE READ")
+        await holder.execute(text("SELECT count(*) FROM pg_class"))
+        build = asyncio.create_task(store.optimize(index_id))
+        victim = await _waiting_build(engine)
+        async with engine.begin() as connection:
+            await connection.execute(text(f"SELECT pg_terminate_backend({victim})"))
+        with pytest.raises(StoreUnavailableError):
+            await build
+    assert await valid_indexes(engine, index_id) != COMPLETE
+    await store.optimize(index_id)
+    assert await valid_indexes(engine, index_id) == COMPLETE
+
+
+async def test_a_build_that_is_cancelled_gives_its_lock_up(
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]]
+) -> None:
+    store, points = filled
+    async with engine.connect() as holder:
+        await holder.execution_options(isolation_level="REPEATABLE READ")
+        await holder.execute(text("SELECT count(*) FROM pg_class"))
+        build = asyncio.create_task(store.optimize(points[0].index_id))
+        await _waiting_build(engine)
+        build.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await build
+    await asyncio.wait_for(store.optimize(points[0].index_id), 30)
+    assert await valid_indexes(engine, points[0].index_id) == COMPLETE
+
+
+async def test_writers_go_on_while_an_index_is_built(
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]]
+) -> None:
+    store, points = filled
+    index_id = points[0].index_id
+    more = make_points(index_id, units(20, 24, seed=5))
+    async with engine.connect() as holder:
+        await holder.execution_options(isolation_level="REPEATABLE READ")
+        await holder.execute(text("SELECT count(*) FROM pg_class"))
+        build = asyncio.create_task(store.optimize(index_id))
+        second = asyncio.create_task(PgvectorStore(engine, hnsw_from=1000).optimize(index_id))
+        await _waiting_build(engine)
+        await asyncio.wait_for(store.upsert(index_id, more), 30)
+        await asyncio.wait_for(store.delete(index_id, [points[0].chunk_id]), 30)
+        assert not build.done()
+        assert not second.done()
+    await asyncio.gather(build, second)
+    assert await valid_indexes(engine, index_id) == COMPLETE
+    assert same(await everything(store, index_id), by_id([*points[1:], *more]))
+    hits = await store.search(index_id, units(20, 24, seed=5)[7], k=1)
+    assert [hit.chunk_id for hit in hits] == [more[7].chunk_id]
+
+
+async def _waiting_build(engine: AsyncEngine) -> int:
+    """Wait until a session builds an index; give its process id."""
+    query = text(
+        "SELECT pid FROM pg_stat_progress_create_index "
+        "WHERE datname = current_database() AND phase LIKE 'waiting%'"
+    )
+    async with asyncio.timeout(30):
+        while True:
+            async with engine.begin() as connection:
+                pid = await connection.scalar(query)
+            if pid is not None:
+                return int(pid)
+            await asyncio.sleep(0.01)
+
+
+# Agreement
+
+
+async def test_both_stores_give_the_same_ranking_and_scores(
+    filled: tuple[PgvectorStore, list[Point]],
+) -> None:
+    store, points = filled
+    memory = MemoryStore()
+    await memory.create(points[0].index_id, 24)
+    await memory.upsert(points[0].index_id, points)
+    for query in units(20, 24, seed=9):
+        ours = await store.search(points[0].index_id, query, k=50, exact=True)
+        theirs = await memory.search(points[0].index_id, query, k=50)
+        assert [hit.chunk_id for hit in ours] == [hit.chunk_id for hit in theirs]
+        assert [hit.score for hit in ours] == pytest.approx([h.score for h in theirs], abs=1e-6)
+
+
+async def test_a_search_right_after_heavy_rewriting_returns_enough(
+    filled: tuple[PgvectorStore, list[Point]],
+) -> None:
+    store, points = filled
+    index_id = points[0].index_id
+    await store.optimize(index_id)
+    for seed in range(2):
+        vectors = units(len(points), 24, seed=seed)
+        points = [
+            make_point(index_id, vector, chunk_id=point.chunk_id)
+            for point, vector in zip(points, vectors, strict=True)
+        ]
+        await store.upsert(index_id, points)
+    await store.delete(index_id, [point.chunk_id for point in points[5:]])
+    hits = await store.search(index_id, units(1, 24, seed=4)[0], k=100)
+    assert {hit.chunk_id for hit in hits} == {point.chunk_id for point in points[:5]}
+
+
+# Failures
+
+
+async def test_a_write_that_fails_in_the_middle_leaves_nothing(
+    filled: tuple[PgvectorStore, list[Point]],
+) -> None:
+    store, points = filled
+    index_id = points[0].index_id
+    vectors = units(1500, 24, seed=3)
+    bad = [
+        make_point(index_id, vector, {"n": "\x00"} if number == 1400 else {}, point.chunk_id)
+        for number, (point, vector) in enumerate(zip(by_id(points), vectors, strict=True))
+    ]
+    with pytest.raises(StoreRefusedError):
+        await store.upsert(index_id, bad)
+    assert same(await everything(store, index_id), by_id(points))
+
+
+async def test_a_cancelled_write_leaves_all_or_nothing(
+    filled: tuple[PgvectorStore, list[Point]],
+) -> None:
+    store, points = filled
+    index_id = points[0].index_id
+    rewritten = [make_point(index_id, -vector_of(p), chunk_id=p.chunk_id) for p in points]
+    for seconds in (0.001, 0.005, 0.01, 0.02, 0.04):
+        write = asyncio.create_task(store.upsert(index_id, rewritten))
+        await asyncio.sleep(seconds)
+        write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+        found = await everything(store, index_id)
+        assert same(found, by_id(points)) or same(found, by_id(rewritten))
+
+
+async def test_two_engines_write_the_same_new_ids_at_once(url: str) -> None:
+    engines = [create_async_engine(url) for _ in range(2)]
+    stores = [PgvectorStore(engine) for engine in engines]
+    index_id = uuid4()
+    await stores[0].create(index_id, DIMENSIONS)
+    for turn in range(5):
+        points = make_points(index_id, units(1200, seed=turn))
+        await asyncio.gather(*(store.upsert(index_id, points) for store in stores))
+        found = await stores[0].fetch(index_id, [point.chunk_id for point in points])
+        assert same(found, by_id(points))
+    await stores[0].drop(index_id)
+    for engine in engines:
+        await engine.dispose()
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        engine = create_async_engine(f"postgresql+psycopg://nobody@127.0.0.1:{port}/none")
+        store = PgvectorStore(engine)
+        for call in (
+            store.ping(),
+            store.create(uuid4(), 3),
+            store.count(uuid4()),
+            store.search(uuid4(), units(1)[0], k=1),
+            store.upsert(index_id := uuid4(), make_points(index_id, units(1))),
+            store.optimize(uuid4()),
+            store.drop(uuid4()),
+        ):
+            with pytest.raises(StoreUnavailableError, match="reached"):
+                await call
+        await engine.dispose()
+
+
+async def test_a_server_that_went_away_is_unavailable_and_then_there_again(
+    url: str, engine: AsyncEngine
+) -> None:
+    mine = create_async_engine(url, pool_size=1, max_overflow=0)
+    store = PgvectorStore(mine)
+    index_id = uuid4()
+    await store.create(index_id, DIMENSIONS)
+    async with mine.begin() as connection:
+        pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+    async with engine.begin() as connection:
+        await connection.execute(text(f"SELECT pg_terminate_backend({pid}, 5000)"))
+    with pytest.raises(StoreUnavailableError):
+        await store.count(index_id)
+    assert await store.count(index_id) == 0
+    await store.drop(index_id)
+    await mine.dispose()
+
+
+async def test_no_free_connection_is_unavailable(url: str) -> None:
+    engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+    async with engine.connect():
+        with pytest.raises(StoreUnavailableError, match="try again"):
+            await PgvectorStore(engine).ping()
+    await engine.dispose()
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable(
+    url: str, filled: tuple[PgvectorStore, list[Point]]
+) -> None:
+    _, points = filled
+    engine = create_async_engine(url, connect_args={"options": "-c statement_timeout=1"})
+    store = PgvectorStore(engine)
+    vectors = np.repeat(units(1, 24), 3000, axis=0)
+    with pytest.raises(StoreUnavailableError, match="timeout"):
+        await store.upsert(points[0].index_id, make_points(points[0].index_id, vectors))
+    await engine.dispose()
+
+
+async def test_a_database_without_the_extension_is_refused(postgres_url: str) -> None:
+    with own_database(postgres_url) as url:
+        engine = create_async_engine(url)
+        with pytest.raises(StoreRefusedError, match="create it first"):
+            await PgvectorStore(engine).count(uuid4())
+        await engine.dispose()
+
+
+def _classes(base: type[psycopg.Error]) -> set[type[psycopg.Error]]:
+    return {base}.union(*(_classes(child) for child in base.__subclasses__()))
+
+
+def test_every_error_of_the_driver_is_translated() -> None:
+    classes = _classes(psycopg.Error)
+    assert len(classes) > 200
+    for driver_error in classes:
+        ours = translated(driver_error("first line\nsecond line"))
+        assert type(ours) in (StoreRefusedError, StoreUnavailableError, CollisionError)
+        assert "first line" in str(ours)
+        assert "\n" not in str(ours)
+
+
+@pytest.mark.parametrize(
+    ("driver_error", "expected"),
+    [
+        (psycopg.OperationalError, StoreUnavailableError),
+        (psycopg.InterfaceError, StoreUnavailableError),
+        (errors.ConnectionTimeout, StoreUnavailableError),
+        (errors.AdminShutdown, StoreUnavailableError),
+        (errors.CannotConnectNow, StoreUnavailableError),
+        (errors.TooManyConnections, StoreUnavailableError),
+        (errors.QueryCanceled, StoreUnavailableError),
+        (errors.LockNotAvailable, StoreUnavailableError),
+        (errors.DeadlockDetected, CollisionError),
+        (errors.UniqueViolation, CollisionError),
+        (errors.DiskFull, StoreRefusedError),
+        (errors.UndefinedTable, StoreRefusedError),
+        (errors.DataException, StoreRefusedError),
+        (errors.InsufficientPrivilege, StoreRefusedError),
+        (errors.ReadOnlySqlTransaction, StoreRefusedError),
+        (psycopg.NotSupportedError, StoreRefusedError),
+    ],
+)
+def test_errors_are_told_apart(
+    driver_error: type[psycopg.Error], expected: type[StoreError]
+) -> None:
+    assert type(translated(driver_error("why"))) is expected
