@@ -14,7 +14,7 @@ from ingest.reading import Reading, ReadOptions, readings
 from ingest.removal import finish_removals, is_gone, remove_source
 from ingest.report import Counts, IngestReport, Progress, Silent
 from ingest.sources import discover, roots
-from ingest.targets import Target, open_targets, prove
+from ingest.targets import Target, open_targets
 from ingest.types import SourceRef
 from ingest.writing import Writer
 from search_app.bootstrap import Services
@@ -119,7 +119,7 @@ async def _started(
             )
             counts = writer.counts
             if kind == "ingest":
-                await _opening_proofs(services, targets, collection, run_id, writer)
+                await _prove_named(request, writer)
             await finish_removals(services, collection, targets, Counts())
             yield _Run(
                 id=run_id, collection=collection, targets=targets, writer=writer, started=started
@@ -158,15 +158,14 @@ async def _targets(
     return targets
 
 
-async def _opening_proofs(
-    services: Services,
-    targets: Sequence[Target],
-    collection: Collection,
-    run_id: UUID,
-    writer: Writer,
-) -> None:
-    for target in targets:
-        writer.warn(await prove(services, target, collection, run_id))
+async def _prove_named(request: IngestRequest, writer: Writer) -> None:
+    """Prove an embedder that the user named for a collection that knows another, at once.
+
+    The others prove themselves before their first vector, which a run without news never needs.
+    """
+    for target in writer.targets:
+        if request.embedder not in (None, target.version.spec):
+            await writer.prove(target)
 
 
 async def _record_failure(

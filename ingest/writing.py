@@ -74,10 +74,11 @@ class Writer:
         self._engine = services.engine
         self._collection = collection
         self._run_id = run_id
-        self._targets = targets
+        self.targets = targets
         self._progress = progress
         self._segment = Segment()
         self._failures_written = 0
+        self._proved: set[UUID] = set()
         self.counts = Counts()
         self.failures: list[Failure] = []
         self.warnings: list[str] = []
@@ -102,13 +103,15 @@ class Writer:
         """Embed, prove and write the segment gathered, and show what is complete with it."""
         segment, self._segment = self._segment, Segment()
         written: list[VectorRecord] = []
-        for target in self._targets:
+        for target in self.targets:
             works = segment.works[target.index.id]
             if not works:
                 continue
+            if target.index.id not in self._proved:
+                await self.prove(target)
             made = await make_vectors(self._services, target, works, self._run_id)
             if made.embedded:
-                self.warn(await prove(self._services, target, self._collection, self._run_id))
+                await self.prove(target)
             await target.store.upsert(target.index.id, made.points)
             written.extend(made.records)
             self.counts.chunks.embedded += made.embedded
@@ -118,11 +121,17 @@ class Writer:
         await self._show(segment, written)
         await self._sweep(segment)
 
-    def warn(self, text: str | None) -> None:
-        """Keep a warning, once."""
-        if text is not None and text not in self.warnings:
-            self.warnings.append(text)
-            self._progress.warned(text)
+    async def prove(self, target: Target) -> None:
+        """Make the model of a target prove itself; a new build of it is a warning, once.
+
+        Raises:
+            EmbedderError: it does not answer, or is another model.
+        """
+        warning = await prove(self._services, target, self._collection, self._run_id)
+        self._proved.add(target.index.id)
+        if warning is not None and warning not in self.warnings:
+            self.warnings.append(warning)
+            self._progress.warned(warning)
 
     async def fail(self, failures: Iterable[Failure]) -> None:
         """Record that sources or records could not be ingested."""
@@ -219,7 +228,7 @@ class Writer:
     async def _missing(self, document: PlannedDocument) -> dict[UUID, list[Work]]:
         missing = {}
         async with transaction(self._engine) as connection:
-            for target in self._targets:
+            for target in self.targets:
                 planned = document.chunks[target.index.chunking.name]
                 there = await records.embedded(
                     connection, target.index.id, [chunk.id for chunk in planned]
@@ -241,7 +250,7 @@ class Writer:
         ]
         if not changed:
             return
-        for target in self._targets:
+        for target in self.targets:
             name = target.index.chunking.name
             await target.store.update_fields(
                 target.index.id,
@@ -283,7 +292,7 @@ class Writer:
         """Remove what the change left behind, and close the sources that are done."""
         outdated = [gone for change in segment.complete for gone in change.outdated]
         if outdated:
-            await drop_chunks(self._services, self._targets, outdated)
+            await drop_chunks(self._services, self.targets, outdated)
             self.counts.chunks.removed += len(outdated)
         done = {
             source.id: source
@@ -297,7 +306,7 @@ class Writer:
             if source.failures == 0:
                 # Only of a source that was read whole can it be said what it no longer has.
                 await remove_unseen(
-                    self._services, self._targets, source.id, self._run_id, self.counts
+                    self._services, self.targets, source.id, self._run_id, self.counts
                 )
         async with transaction(self._engine) as connection:
             await sources.finish(connection, [_finished(source) for source in finished])

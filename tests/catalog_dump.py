@@ -44,7 +44,7 @@ def dump(database_url: str) -> dict[str, list[dict[str, Any]]]:
         ).fetchall()
         assert len(tables) == 1
         found["vectors"] = connection.execute(
-            "SELECT chunk_id, document_id, fields, vector_send(embedding) AS bytes "  # type: ignore[arg-type] # the name is our own
+            "SELECT chunk_id, document_id, fields, vector_send(embedding) AS bytes "
             f'FROM vectors."{tables[0]["table_name"]}" ORDER BY chunk_id'
         ).fetchall()
     return found

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from ingest.cli import app as ingest_app
+import ingest.cli
 from search_app.cli import app as search_app
 from search_app.config import describe_settings, load_settings
 
 DOCS = Path(__file__).parent.parent / "docs"
-APPS = {"ingest": ingest_app, "search-app": search_app}
+APPS = {"ingest": ingest.cli.app, "search-app": search_app}
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:
@@ -24,7 +24,9 @@ def commands() -> dict[str, typer.core.TyperCommand]:
 
 
 def text(language: str) -> str:
-    return "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS / language).iterdir()))
+    return "\n".join(
+        page.read_text(encoding="utf-8") for page in sorted((DOCS / language).iterdir())
+    )
 
 
 @pytest.mark.parametrize("command", sorted(commands()))

@@ -9,6 +9,9 @@ from search_app.console import run
 from ingest.cli import add, rm, show  # isort: skip # noqa: F401
 
 
+__all__ = ["app", "main"]
+
+
 def main() -> None:
     """Run the command; one line on standard error and exit code 2 when nothing could be done."""
     sys.exit(run(app))

@@ -29,7 +29,7 @@ def status(*, as_json: AsJson = False) -> int:
         print_json([asdict(summary) for summary in found])
         return OK
     _table(
-        ["collection", "documents", "chunks", "unfinished", "model", "store", "index"],
+        ["collection", "documents", "chunks", "unfinished", "model", "store"],
         [
             [
                 summary.name,
@@ -38,7 +38,6 @@ def status(*, as_json: AsJson = False) -> int:
                 f"{summary.pending_documents:,}",
                 summary.model or "-",
                 summary.store or "-",
-                _short(summary.index_id),
             ]
             for summary in found
         ],
@@ -61,7 +60,7 @@ def list_runs(
         print_json([asdict(run) for run in found])
         return OK
     _table(
-        ["run", "kind", "collection", "status", "started", "seconds", "added", "updated", "failed"],
+        ["run", "kind", "collection", "status", "started", "s", "added", "updated", "failed"],
         [_run_row(run) for run in found],
         empty="no runs yet; try: ingest add PATH",
     )
@@ -77,13 +76,12 @@ def list_models(*, as_json: AsJson = False) -> int:
         print_json([asdict(version) for version in found])
         return OK
     _table(
-        ["model version", "model", "spec", "revision", "dimensions", "noise floor", "stable"],
+        ["id", "model", "spec", "dimensions", "noise floor", "stable"],
         [
             [
-                str(version.id),
+                _short(version.id),
                 version.name,
                 version.spec,
-                version.identity.revision or "-",
                 str(version.identity.dimensions),
                 f"{version.noise_floor:.1e}",
                 "to the bit" if version.bit_stable else "no",
@@ -136,8 +134,10 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for row in rows:
         # Names come from outside; as text they cannot be markup.
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
-    Console(highlight=False).print(table)
+    # A terminal's width is not ours to exceed; a file's is.
+    console = Console(highlight=False)
+    console.print(table, width=None if console.is_terminal else 200)

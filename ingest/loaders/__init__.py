@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import PurePath
 
+from ingest.loaders.documents import EMPTY
 from ingest.loaders.html import load_html
 from ingest.loaders.jsonl import jsonl_records
 from ingest.loaders.pdf import load_pdf
@@ -130,6 +131,8 @@ def _load(
     ref: SourceRef, options: LoadOptions, expected_hash: bytes | None
 ) -> Iterator[LoadedDocument | SourceError]:
     loader = _loader(ref)
+    if ref.size == 0:
+        raise SourceError(ref.uri, EMPTY)
     if loader.records is not None:
         reader = RecordReader(ref, options, loader.name)
         with open_source(ref) as file:
@@ -158,7 +161,7 @@ def _load_records(
         found_any = True
         yield found
     if not found_any:
-        raise SourceError(ref.uri, "empty: nothing to ingest")
+        raise SourceError(ref.uri, EMPTY)
     while buffered.read(_BLOCK):
         # Reading may have stopped at an error; the hash is of all bytes.
         pass

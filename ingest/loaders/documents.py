@@ -8,6 +8,7 @@ from ingest.types import LoadedDocument, SourceRef, Structure
 from search_app.errors import SourceError
 from search_app.types import JSON
 
+EMPTY = "empty: nothing to ingest"
 _LONGEST_TITLE = 300
 
 
@@ -31,7 +32,7 @@ def make_document(
     """
     uri = ref.uri if key is None else f"{ref.uri}#{key}"
     if not text.strip():
-        raise SourceError(uri, "empty: nothing to ingest")
+        raise SourceError(uri, EMPTY)
     title = " ".join(title.split())[:_LONGEST_TITLE]
     meta = dict(meta or {})
     check_lines(uri, text)

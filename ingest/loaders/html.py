@@ -18,12 +18,13 @@ _BLANK_LINES = re.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
 
 def load_html(ref: SourceRef, data: bytes) -> LoadedDocument:
     """Read a page; the title is its ``<title>``, else its first heading."""
-    from bs4 import BeautifulSoup
     from markdownify import MarkdownConverter
+
+    from ingest.loaders.html_tree import HtmlTree
 
     markup = _XML_DECLARATION.sub("", decode(ref.uri, data), count=1)
     # From a file object, because a short string is suspected to be a file name, with a warning.
-    soup = BeautifulSoup(io.StringIO(markup), "html.parser")
+    soup = HtmlTree(io.StringIO(markup), "html.parser")
     title = soup.title or soup.h1
     title_text = title.get_text(" ") if title else ""
     language = soup.html.get("lang") if soup.html else None

@@ -84,8 +84,8 @@ class RecordReader:
         """Give the text and the fields that are used up by it."""
         chosen = self.options.text_fields
         if not chosen:
-            usual = _field(record, None, _TEXT_FIELDS, at)
-            chosen = (usual,) if usual else ()
+            names = {name.lower(): name for name in record.values}
+            chosen = tuple(names[name] for name in _TEXT_FIELDS if name in names)[:1]
         if chosen:
             _require(record, chosen, at)
             parts = (_as_text(record.values[name]) for name in chosen)

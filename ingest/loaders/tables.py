@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 
 from ingest.loaders.decoding import LINE_LIMIT, read_lines
+from ingest.loaders.documents import EMPTY
 from ingest.loaders.records import Record
 from search_app.errors import SourceError
 from search_app.types import JSON
@@ -70,6 +71,9 @@ def _table(
         except csv.Error as exc:
             yield from _drained(lines.errors)
             yield SourceError(f"{source}#{lines.first}", _broken(exc, lines))
+            if "field limit" in str(exc):
+                # Somewhere within a text of millions of characters, no row can be told.
+                return
             continue
         yield from _drained(lines.errors)
         if row is None:
@@ -84,7 +88,7 @@ def _header(source: str, lines: _Lines, delimiters: tuple[str, ...]) -> tuple[li
         error = lines.errors[0]
         raise SourceError(source, f"{error.source.removeprefix(source)}: {error.reason}")
     if not first:
-        raise SourceError(source, "empty: nothing to ingest")
+        raise SourceError(source, EMPTY)
     # The first that separates anything; a lone column needs none.
     delimiter = next((d for d in delimiters if len(_cells(first, d)) > 1), delimiters[0])
     # Tables written with a nameless index column are common.

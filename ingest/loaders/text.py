@@ -48,7 +48,8 @@ CODE_LANGUAGES = {
 """Suffix to the name that the filter field ``type`` carries."""
 
 _FRONT_MATTER = re.compile(r"(?sm)---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
-_SCALAR = re.compile(r"([A-Za-z_][\w-]*):[ \t]+(\S.*)")
+# What begins otherwise is a list, an object, a block of text or a reference.
+_SCALAR = re.compile(r"([A-Za-z_][\w-]*):[ \t]+([^\s\[{|>&*!#].*)")
 _QUOTED = re.compile(r"\"([^\"\\]*)\"|'([^']*)'")
 
 

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from search_app.catalog.engine import catalog_errors
 from search_app.types import Collection
 
-
 POLL_S = 0.3
 
 
@@ -32,7 +31,7 @@ async def writing(
             # holds a snapshot, and building an index concurrently waits for all of those.
             if not await _try(connection, collection):
                 waiting()
-                while not await _try(connection, collection):
+                while not await _try(connection, collection):  # noqa: ASYNC110 - it happens in another process
                     await asyncio.sleep(POLL_S)
         yield
     finally:
