@@ -1,0 +1,75 @@
+"""The web application, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from search_app.bootstrap import Services, open_services
+from search_app.config import Settings
+from search_app.errors import UnmovedError
+from search_app.web import (
+    api,
+    docs_page,
+    document_page,
+    health,
+    run_pages,
+    search_page,
+    theme,
+)
+from search_app.web.assets import Assets
+from search_app.web.csrf import FormTokens
+from search_app.web.failures import answer
+from search_app.web.guard import Guard, served_hosts
+from search_app.web.keys import load_key
+from search_app.web.problems import ProblemError
+from search_app.web.rendering import Renderer
+
+DESCRIPTION = """
+Search over your own documents. Every answer names the index, the model version and the run that
+made it. Failures are `application/problem+json` after RFC 9457.
+""".strip()
+
+
+def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
+    """Make the application.
+
+    Nothing is opened before it starts. With ``services`` given, those are used and left open;
+    otherwise it opens its own and releases them when it stops.
+    """
+    assets = Assets()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.renderer = Renderer(assets=assets, tokens=FormTokens(load_key(settings)))
+        if services is not None:
+            app.state.services = services
+            yield
+            return
+        async with open_services(settings) as opened:
+            app.state.services = opened
+            yield
+
+    app = FastAPI(
+        title="Unmoved",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        # The built-in pages load scripts from a CDN; docs_page.py is our own.
+        docs_url=None,
+        redoc_url=None,
+        middleware=[Middleware(Guard, hosts=served_hosts(settings))],
+        exception_handlers=dict.fromkeys(
+            (HTTPException, RequestValidationError, UnmovedError, ProblemError), answer
+        ),
+        # No request ever leaves for elsewhere, whatever the environment says.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.mount("/static", assets, name="static")
+    pages = (search_page, document_page, run_pages, docs_page, theme, health)
+    for module in (api, *pages):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,35 @@
+"""What endpoints are given: the services of this process, and ids out of addresses."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from search_app.bootstrap import Services
+from search_app.errors import NotFoundError
+
+
+def _services(request: Request) -> Services:
+    opened: Services = request.app.state.services
+    return opened
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+"""The services that the application opened when it started."""
+
+
+def page_id(text: str, noun: str) -> UUID:
+    """Read an id out of the address of a page.
+
+    Raises:
+        NotFoundError: it is none, so there is nothing of that id either.
+    """
+    try:
+        return UUID(text)
+    except ValueError as exc:
+        raise NotFoundError(f"no {noun} {text[:50]!r}") from exc
+
+
+def page_number(text: str) -> int:
+    """Read the number of a page of a list out of an address; what is none means the first."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 and int(text) else 1  # noqa: PLR2004 - a million pages are enough

@@ -1,0 +1,166 @@
+"""The page of a document: its passages in reading order, the one asked for in sight."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from search_app.catalog import chunks, collections, documents, indexes, runs
+from search_app.catalog.chunks import Passage
+from search_app.catalog.documents import Document
+from search_app.catalog.engine import transaction
+from search_app.errors import NotFoundError
+from search_app.types import Run
+from search_app.web.deps import ServicesDep, page_id
+from search_app.web.hits import document_lang, source_parts
+from search_app.web.passages import PassagePart, passage_parts
+from search_app.web.rendering import render
+from search_app.web.state import SearchState, read_state
+
+BEFORE = 40
+"""Passages shown before the one asked for."""
+
+WINDOW = 2 * BEFORE + 1
+"""Passages shown at once."""
+
+_PROSE = frozenset(["text", "markdown", "html", "pdf", "csv", "tsv", "jsonl"])
+"""Types whose text is read, not executed; everything else is shown as code."""
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownPassage:
+    """A passage with the headings that are new with it."""
+
+    passage: Passage
+    parts: Sequence[PassagePart]
+    headings: Sequence[str]
+    asked: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentView:
+    """Everything that the template of a document reads."""
+
+    document: Document
+    folder: str
+    file: str
+    lang: str
+    run: Run | None
+    passages: Sequence[ShownPassage]
+    total: int
+    missing: bool
+    back: str | None
+    earlier: str | None
+    later: str | None
+    code: bool
+
+
+@router.api_route("/documents/{document_id}", methods=["GET", "HEAD"])
+async def document_page(request: Request, services: ServicesDep, document_id: str) -> Response:
+    """Show a document."""
+    state = read_state(request.query_params)
+    asked = _asked(request.query_params.get("chunk", ""))
+    async with transaction(services.engine) as connection:
+        document = await documents.get(connection, page_id(document_id, "document"))
+        run = await runs.get(connection, document.run_id) if document.run_id else None
+        window = await _window(connection, document, asked, request.query_params.get("from", ""))
+    view = _view(document, run, window, state, request.query_params.get("chunk", ""))
+    return render(request, "document.html", view=view)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Window:
+    """The passages around the one asked for, out of ``total``."""
+
+    passages: Sequence[Passage]
+    asked: UUID | None
+    first: int
+    total: int
+
+
+async def _window(
+    connection: AsyncConnection, document: Document, asked: UUID | None, start: str
+) -> _Window:
+    try:
+        collection = await collections.get(connection, document.collection)
+        chunking = (await indexes.active(connection, collection)).chunking.name
+    except NotFoundError:
+        # Its first ingest has not come far enough to be searched.
+        return _Window(passages=(), asked=None, first=0, total=0)
+    found = (await chunks.passages(connection, [asked])).get(asked) if asked else None
+    if found is not None and found.document.id != document.id:
+        found = None
+    first = max(0, found.ordinal - BEFORE) if found else 0
+    if start.isascii() and start.isdecimal() and len(start) < 10:  # noqa: PLR2004 - digits of a 32-bit number
+        first = int(start)
+    passages = await chunks.of_document(
+        connection, document.id, chunking, first_ordinal=first, limit=WINDOW
+    )
+    return _Window(
+        passages=passages,
+        asked=found.chunk_id if found else None,
+        first=first,
+        total=await chunks.count_of_document(connection, document.id, chunking),
+    )
+
+
+def _asked(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _view(
+    document: Document, run: Run | None, window: _Window, state: SearchState, chunk: str
+) -> DocumentView:
+    folder, file = source_parts(document.source, document.uri)
+    code = document.media_type not in _PROSE
+    after = window.first + len(window.passages)
+
+    def at(first: int) -> str:
+        pairs = [("chunk", chunk), *state.parameters(), ("from", str(first))]
+        query = urlencode([(name, value) for name, value in pairs if value])
+        return f"/documents/{document.id}?{query}"
+
+    return DocumentView(
+        document=document,
+        folder=folder,
+        file=file,
+        lang=document_lang(document.language),
+        run=run,
+        passages=_shown(window, state.query, code=code),
+        total=window.total,
+        missing=bool(chunk) and window.asked is None,
+        back=state.url() if state.query else None,
+        earlier=at(max(0, window.first - WINDOW)) if window.first > 0 else None,
+        later=at(after) if window.passages and after < window.total else None,
+        code=code,
+    )
+
+
+def _shown(window: _Window, query: str, *, code: bool) -> list[ShownPassage]:
+    shown = []
+    path: Sequence[str] = ()
+    in_code = code
+    for passage in window.passages:
+        asked = passage.chunk_id == window.asked
+        parts, in_code = passage_parts(passage.text, query if asked else "", in_code=in_code)
+        shown.append(
+            ShownPassage(
+                passage=passage,
+                parts=[PassagePart(text=Markup("").join(p.text for p in parts), code=True)]
+                if code
+                else parts,
+                headings=passage.heading_path if passage.heading_path != path else (),
+                asked=asked,
+            )
+        )
+        path = passage.heading_path
+    return shown

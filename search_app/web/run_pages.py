@@ -1,0 +1,91 @@
+"""The pages of runs, and of what a run left behind: the provenance of a vector."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request, Response
+
+from search_app.catalog import runs
+from search_app.catalog.engine import transaction
+from search_app.types import JSON, Run
+from search_app.web.deps import ServicesDep, page_id, page_number
+from search_app.web.hits import document_lang
+from search_app.web.provenance import provenance_of
+from search_app.web.rendering import render
+
+RUNS_ON_A_PAGE = 50
+FAILURES_ON_A_PAGE = 100
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.api_route("/runs", methods=["GET", "HEAD"])
+async def runs_page(request: Request, services: ServicesDep, page: str = "1") -> Response:
+    """List the runs, newest first."""
+    number = page_number(page)
+    async with transaction(services.engine) as connection:
+        found = await runs.listing(
+            connection, limit=RUNS_ON_A_PAGE + 1, offset=(number - 1) * RUNS_ON_A_PAGE
+        )
+    return render(
+        request,
+        "runs.html",
+        runs=found[:RUNS_ON_A_PAGE],
+        number=number,
+        more=len(found) > RUNS_ON_A_PAGE,
+        lasted=lasted,
+    )
+
+
+@router.api_route("/runs/{run_id}", methods=["GET", "HEAD"])
+async def run_page(
+    request: Request, services: ServicesDep, run_id: str, page: str = "1"
+) -> Response:
+    """Show a run and what failed in it."""
+    number = page_number(page)
+    async with transaction(services.engine) as connection:
+        run = await runs.get(connection, page_id(run_id, "run"))
+        failures = await runs.errors(
+            connection,
+            run.id,
+            limit=FAILURES_ON_A_PAGE,
+            offset=(number - 1) * FAILURES_ON_A_PAGE,
+        )
+    return render(
+        request,
+        "run.html",
+        run=run,
+        failures=failures,
+        first=(number - 1) * FAILURES_ON_A_PAGE,
+        number=number,
+        more=number * FAILURES_ON_A_PAGE < run.errors,
+        lasted=lasted(run),
+        configuration=_rows(run.configuration),
+    )
+
+
+@router.api_route("/chunks/{chunk_id}/provenance", methods=["GET", "HEAD"])
+async def provenance_page(request: Request, services: ServicesDep, chunk_id: str) -> Response:
+    """Show where the vector of a passage comes from."""
+    found = await provenance_of(services, page_id(chunk_id, "passage"))
+    return render(
+        request, "provenance.html", found=found, lang=document_lang(found.passage.document.language)
+    )
+
+
+def lasted(run: Run) -> object:
+    """Give how long a run took, or has taken so far."""
+    return (run.finished_at or datetime.now(UTC)) - run.started_at
+
+
+def _rows(configuration: Mapping[str, JSON], prefix: str = "") -> list[tuple[str, str]]:
+    """Give settings as lines of a table, those inside others by their path, unset ones left out."""
+    rows = []
+    for name, value in configuration.items():
+        if isinstance(value, Mapping):
+            rows += _rows(value, f"{prefix}{name}.")
+        elif value not in (None, [], ""):
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            rows.append((f"{prefix}{name}", text))
+    return rows

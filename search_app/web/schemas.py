@@ -1,0 +1,252 @@
+"""The JSON of the API: what it takes and what it gives, with an example of each."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from search_app.stores.base import MAX_K
+from search_app.types import JSON, RunStatus
+from search_app.web.examples import EXAMPLES
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", from_attributes=True, frozen=True, strict=True)
+
+
+def _example(name: str) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": EXAMPLES[name]})
+
+
+class SearchBody(_Model):
+    """A search. ``filters`` must all hold; they are written as on the command line."""
+
+    model_config = _example("search")
+
+    query: Annotated[str, Field(description="What is looked for, in words, up to 2,000 characters")]
+    collection: Annotated[
+        str | None, Field(description="Left out: the server's default collection")
+    ] = None
+    k: Annotated[int, Field(ge=1, le=MAX_K, description="How many hits are wanted")] = 10
+    first_rank: Annotated[
+        int, Field(ge=1, le=MAX_K, description="Rank of the first hit wanted; pages through them")
+    ] = 1
+    filters: Annotated[
+        tuple[str, ...],
+        Field(
+            strict=False,
+            description="language=ja, type=pdf,markdown, folder!=drafts, meta.year>=2020",
+        ),
+    ] = ()
+    exact: Annotated[
+        bool, Field(description="Compare with every vector instead of using the fast index")
+    ] = False
+
+
+class DocumentOfHit(_Model):
+    """The document that a hit stands in."""
+
+    id: UUID
+    uri: str
+    title: str
+    source: str
+    language: str
+
+
+class HitJson(_Model):
+    """A passage found. ``score`` is its inner product with the query; higher is nearer."""
+
+    rank: int
+    chunk_id: UUID
+    document: DocumentOfHit
+    text: str
+    heading_path: list[str]
+    page: int | None
+    score: float
+    scores: dict[str, float]
+    run_id: UUID
+    model_version_id: UUID
+    index_id: UUID
+
+
+class SearchAnswer(_Model):
+    """The hits, best first, and what answered. ``more`` says that further hits can be paged to."""
+
+    model_config = _example("answer")
+
+    hits: list[HitJson]
+    collection: str
+    index_id: UUID
+    model_version_id: UUID
+    model: str
+    exact: bool
+    more: bool
+    took_ms: float
+
+
+class CollectionJson(_Model):
+    """A collection; without an index nothing has been ingested into it."""
+
+    id: UUID
+    name: str
+    documents: int
+    chunks: int
+    pending_documents: int
+    index_id: UUID | None
+    store: str | None
+    model_version_id: UUID | None
+    model: str | None
+
+
+class Collections(_Model):
+    """All collections, by name."""
+
+    model_config = _example("collections")
+
+    collections: list[CollectionJson]
+
+
+class ChunkJson(_Model):
+    """A passage of a document, in reading order by ``ordinal``."""
+
+    id: UUID
+    ordinal: int
+    text: str
+    heading_path: list[str]
+    page: int | None
+
+
+class DocumentJson(_Model):
+    """A document with a page of its passages; ``chunks_total`` says how many there are."""
+
+    model_config = _example("document")
+
+    id: UUID
+    collection: str
+    uri: str
+    source: str
+    title: str
+    language: str
+    type: str
+    fields: dict[str, JSON]
+    state: str
+    run_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+    chunks: list[ChunkJson]
+    chunks_total: int
+    more: bool
+
+
+class ProvenanceJson(_Model):
+    """The record of a vector. Hashes are SHA-256 in hexadecimal.
+
+    ``sent_hash`` is of the exact text that was sent, ``received_hash`` of the float32 bytes that
+    came back, ``stored_hash`` of those in the store; ``norm`` is the length before normalising.
+    """
+
+    model_config = _example("provenance")
+
+    chunk_id: UUID
+    document_id: UUID
+    collection: str
+    index_id: UUID
+    store: str
+    model_version_id: UUID
+    model: str
+    run_id: UUID
+    copied_by_run_id: UUID | None
+    sent_hash: str
+    received_hash: str
+    stored_hash: str
+    norm: float
+    batch_size: int
+    batch_position: int
+    embedded_at: datetime | None
+
+
+class RunJson(_Model):
+    """A run of ingest: what it was told, with what code, where, and how it ended."""
+
+    id: UUID
+    kind: str
+    collection: str
+    index_id: UUID | None
+    status: RunStatus
+    configuration: dict[str, JSON]
+    code_version: str
+    library_versions: dict[str, str]
+    host: str
+    process_id: int
+    counts: dict[str, JSON]
+    reason: str | None
+    errors: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class Runs(_Model):
+    """Runs, newest first."""
+
+    model_config = _example("runs")
+
+    runs: list[RunJson]
+    more: bool
+
+
+class FailureJson(_Model):
+    """A source that could not be ingested, and why."""
+
+    source: str
+    reason: str
+
+
+class RunWithFailures(RunJson):
+    """A run with a page of its failures; ``errors`` says how many there are."""
+
+    model_config = _example("run")
+
+    failures: list[FailureJson]
+    more: bool
+
+
+class ModelJson(_Model):
+    """A model version: what it claims to be, and what was observed of it.
+
+    ``noise_floor`` is the largest 1 − cos seen between two sends of one text.
+    """
+
+    id: UUID
+    name: str
+    spec: str
+    provider: str
+    model: str
+    revision: str
+    dimensions: int
+    max_tokens: int | None
+    document_prefix: str
+    query_prefix: str
+    settings: dict[str, JSON]
+    library_versions: dict[str, str]
+    noise_floor: float
+    bit_stable: bool
+
+
+class Models(_Model):
+    """All model versions, oldest first."""
+
+    model_config = _example("models")
+
+    models: list[ModelJson]
+
+
+class ProblemJson(_Model):
+    """A failure, after RFC 9457. ``type`` leads to an explanation, ``detail`` says what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[dict[str, Any]] | None = None

@@ -1,0 +1,118 @@
+"""What a search page shows, as its address says it: every state can be shared and bookmarked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
+
+from search_app.errors import InvalidInputError
+from search_app.retrieval import SearchRequest
+from search_app.stores.base import MAX_K
+
+PAGE_SIZE = 10
+"""Hits on one page."""
+
+LAST_PAGE = MAX_K // PAGE_SIZE
+
+MOST_FILTERS = 20
+LONGEST_FILTER = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchState:
+    """A search as an address carries it; ``collection`` empty: the default one.
+
+    ``page`` is the text that the address had, since a wrong one must be shown and explained.
+    """
+
+    query: str = ""
+    collection: str = ""
+    filters: tuple[str, ...] = ()
+    page: str = "1"
+    exact: bool = False
+
+    def number(self) -> int:
+        """Give the page's number.
+
+        Raises:
+            InvalidInputError: it is none, or further than can be paged.
+        """
+        text = self.page
+        if text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= LAST_PAGE:  # noqa: PLR2004 - digits of a number that is too large anyway
+            return int(text)
+        raise InvalidInputError(
+            f"page {text[:20]!r} cannot be shown; write a number from 1 to {LAST_PAGE}"
+        )
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Give the parameters of the address, defaults left out."""
+        pairs = [
+            ("q", self.query),
+            ("collection", self.collection),
+            *(("filter", text) for text in self.filters),
+            ("page", "" if self.page == "1" else self.page),
+            ("exact", "1" if self.exact else ""),
+        ]
+        return [(name, value) for name, value in pairs if value]
+
+    def url(self, **changes: Any) -> str:
+        """Give the address of this search, or of one that differs; other pages start anew."""
+        changed = replace(self, **({"page": "1"} | changes)) if changes else self
+        query = urlencode(changed.parameters())
+        return f"/?{query}" if query else "/"
+
+    def document_url(self, document_id: object, chunk_id: object) -> str:
+        """Give the address of a hit's place in its document, which leads back to this search."""
+        query = urlencode([("chunk", str(chunk_id)), *self.parameters()])
+        return f"/documents/{document_id}?{query}#chunk-{chunk_id}"
+
+    def request(self, collection: str) -> SearchRequest:
+        """Give the search to execute.
+
+        Raises:
+            InvalidInputError: the page or a filter cannot be meant.
+        """
+        check_filters(self.filters)
+        return SearchRequest(
+            query=self.query,
+            collection=collection,
+            k=PAGE_SIZE,
+            first_rank=(self.number() - 1) * PAGE_SIZE + 1,
+            filters=self.filters,
+            exact=self.exact,
+            client="page",
+        )
+
+
+def read_state(parameters: QueryParams) -> SearchState:
+    """Read a search from an address; what cannot be meant is found when it is used."""
+    return SearchState(
+        query=parameters.get("q", "").strip(),
+        collection=parameters.get("collection", ""),
+        filters=tuple(
+            dict.fromkeys(text.strip() for text in parameters.getlist("filter") if text.strip())
+        ),
+        page=parameters.get("page", "1") or "1",
+        exact=parameters.get("exact", "") not in ("", "0", "false"),
+    )
+
+
+def check_filters(filters: Sequence[str]) -> None:
+    """Refuse filters that no database could hold, or more of them than anyone means.
+
+    Raises:
+        InvalidInputError: says which one and why.
+    """
+    if len(filters) > MOST_FILTERS:
+        raise InvalidInputError(f"{len(filters)} filters are too many; at most {MOST_FILTERS} work")
+    for text in filters:
+        if len(text) > LONGEST_FILTER:
+            raise InvalidInputError(
+                f"filter {text[:40]!r}… has {len(text):,} characters; at most {LONGEST_FILTER} work"
+            )
+        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise InvalidInputError(
+                f"filter {text[:40]!r} has a NUL or half of a surrogate pair; remove it"
+            )
