@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from search_app.types import JSON
+from search_app.web import schemas
 from search_app.web.examples import DETAILS
 from search_app.web.problems import Kind
 from search_app.web.rendering import render
@@ -42,34 +42,35 @@ async def docs_page(request: Request) -> Response:
 
 
 def _endpoints(description: JSON) -> list[Endpoint]:
-    schemas = description["components"]["schemas"]
+    shapes = description["components"]["schemas"]
     return [
-        _endpoint(method, path, operation, schemas)
+        _endpoint(method, path, operation, shapes)
         for path, methods in description["paths"].items()
         for method, operation in methods.items()
     ]
 
 
-def _endpoint(method: str, path: str, operation: JSON, schemas: JSON) -> Endpoint:
-    body = _schema(operation.get("requestBody"), schemas)
-    answer = _schema(operation["responses"]["200"], schemas)
+def _endpoint(method: str, path: str, operation: JSON, shapes: JSON) -> Endpoint:
+    body = _shape(operation.get("requestBody"))
+    answer = _shape(operation["responses"]["200"])
     return Endpoint(
         method=method.upper(),
         path=path,
         summary=operation["description"],
         parameters=operation.get("parameters", []),
-        body=_indented(body["example"]) if body else None,
-        fields=list(body["properties"].items()) if body else [],
-        answer=_indented(answer["example"]) if answer else "",
+        body=_example(body) if body else None,
+        fields=list(shapes[body]["properties"].items()) if body else [],
+        answer=_example(answer) if answer else "",
         failures=[kind for kind in Kind if _lists(operation["responses"], kind)],
     )
 
 
-def _schema(content: JSON, schemas: JSON) -> Any:
+def _shape(content: JSON) -> str | None:
+    """Name the schema of a body."""
     if content is None:
         return None
-    name = content["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-    return schemas[name]
+    name: str = content["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    return name
 
 
 def _lists(responses: JSON, kind: Kind) -> bool:
@@ -77,5 +78,7 @@ def _lists(responses: JSON, kind: Kind) -> bool:
     return any(kind.slug in shape.get("examples", {}) for shape in content.values())
 
 
-def _indented(value: JSON) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
+def _example(shape: str) -> str:
+    # From the class, since the description sorts the keys of its examples.
+    extra = getattr(schemas, shape).model_config["json_schema_extra"]
+    return json.dumps(extra["example"], ensure_ascii=False, indent=2)

@@ -18,6 +18,7 @@ from search_app.types import Run
 from search_app.web.deps import ServicesDep, page_id
 from search_app.web.hits import document_lang, source_parts
 from search_app.web.passages import PassagePart, passage_parts
+from search_app.web.plain import plain
 from search_app.web.rendering import render
 from search_app.web.state import SearchState, read_state
 
@@ -135,7 +136,7 @@ def _view(
         file=file,
         lang=document_lang(document.language),
         run=run,
-        passages=_shown(window, state.query, code=code),
+        passages=_shown(window, state.query, document.title, code=code),
         total=window.total,
         missing=bool(chunk) and window.asked is None,
         back=state.url() if state.query else None,
@@ -145,9 +146,9 @@ def _view(
     )
 
 
-def _shown(window: _Window, query: str, *, code: bool) -> list[ShownPassage]:
+def _shown(window: _Window, query: str, title: str, *, code: bool) -> list[ShownPassage]:
     shown = []
-    path: Sequence[str] = ()
+    path: Sequence[str] | None = None
     in_code = code
     for passage in window.passages:
         asked = passage.chunk_id == window.asked
@@ -158,9 +159,17 @@ def _shown(window: _Window, query: str, *, code: bool) -> list[ShownPassage]:
                 parts=[PassagePart(text=Markup("").join(p.text for p in parts), code=True)]
                 if code
                 else parts,
-                headings=passage.heading_path if passage.heading_path != path else (),
+                headings=_headings(passage, path, title),
                 asked=asked,
             )
         )
         path = passage.heading_path
     return shown
+
+
+def _headings(passage: Passage, before: Sequence[str] | None, title: str) -> Sequence[str]:
+    """Give the headings to show above a passage: none that its own text begins with."""
+    path = passage.heading_path
+    if not path or path == before or plain(passage.text, path) != plain(passage.text):
+        return ()
+    return [heading for heading in path if heading != title]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,7 +24,8 @@ _AT_ONCE = 8
 class Choice:
     """One value of a field. ``url`` chooses it, or takes the choice back where it is chosen.
 
-    It is None for values with a comma, which the filter grammar cannot write.
+    It is None for values with a comma, which the filter grammar cannot write. ``depth`` indents
+    folders under those that hold them.
     """
 
     value: str
@@ -32,6 +33,7 @@ class Choice:
     documents: int
     chosen: bool
     url: str | None
+    depth: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +121,21 @@ def _facet(
         )
         for value in ordered
     ]
-    return Facet(
-        field=field, heading=FIELDS[field], shown=choices[:_AT_ONCE], folded=choices[_AT_ONCE:]
-    )
+    shown, folded = choices[:_AT_ONCE], choices[_AT_ONCE:]
+    if field == "folder":
+        shown, folded = _tree(shown), _tree(folded)
+    return Facet(field=field, heading=FIELDS[field], shown=shown, folded=folded)
+
+
+def _tree(choices: Sequence[Choice]) -> list[Choice]:
+    """Put folders under those that hold them, named by what is new to the name."""
+    ordered = sorted(choices, key=lambda choice: choice.value.split("/"))
+    placed = []
+    for choice in ordered:
+        above = [other.value for other in ordered if choice.value.startswith(f"{other.value}/")]
+        label = choice.value.removeprefix(f"{above[-1]}/") if above else choice.value
+        placed.append(replace(choice, label=label, depth=len(above)))
+    return placed
 
 
 def _toggled(field: str, value: str, chosen: Sequence[str], state: SearchState) -> str:

@@ -49,7 +49,7 @@ def snippet(text: str, query: str) -> Markup:
     spans = matches(line, query)
     cut = _best_cut(line, spans)
     opening = "…" if cut.start > 0 else ""
-    closing = "…" if cut.end < len(line) else ""
+    closing = "" if cut.end == len(line) else " …" if line[cut.end - 1] in ".!?" else "…"
     return Markup("{}{}{}").format(opening, _marked(line, spans, cut), closing)
 
 

@@ -1,12 +1,14 @@
 """Hits as a page shows them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from markupsafe import Markup
 
 from search_app.types import Hit, SearchResult
-from search_app.web.highlight import snippet
+from search_app.web.highlight import highlight, snippet
+from search_app.web.plain import is_markdown, plain
 from search_app.web.state import SearchState
 
 
@@ -16,6 +18,7 @@ class ShownHit:
 
     hit: Hit
     url: str
+    trail: Sequence[Markup]
     snippet: Markup
     folder: str
     file: str
@@ -38,6 +41,17 @@ def source_parts(source: str, uri: str) -> tuple[str, str]:
     return source.removesuffix(name), name + uri.removeprefix(source)
 
 
+def _trail(hit: Hit) -> Sequence[str]:
+    """Give the headings that a hit stands under, without one that only repeats the title."""
+    return [heading for heading in hit.heading_path if heading != hit.document.title]
+
+
+def _text(hit: Hit) -> str:
+    if is_markdown(hit.document.source):
+        return plain(hit.text, hit.heading_path)
+    return hit.text
+
+
 def shown_hits(result: SearchResult, state: SearchState) -> list[ShownHit]:
     """Prepare the hits of a result for the page."""
     shown = []
@@ -47,7 +61,8 @@ def shown_hits(result: SearchResult, state: SearchState) -> list[ShownHit]:
             ShownHit(
                 hit=hit,
                 url=state.document_url(hit.document.id, hit.chunk_id),
-                snippet=snippet(hit.text, result.query),
+                trail=[highlight(heading, result.query) for heading in _trail(hit)],
+                snippet=snippet(_text(hit), result.query),
                 folder=folder,
                 file=file,
                 model=result.model.rpartition("/")[2],

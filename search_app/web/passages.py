@@ -33,6 +33,8 @@ def passage_parts(
 
     def close(*, code: bool) -> None:
         part = "".join(lines)
+        # Blank lines at the edges would add to the space between passages.
+        part = part.strip("\r\n")
         if part.strip():
             marked = highlight(part, query) if query else escape(part)
             parts.append(PassagePart(text=marked, code=code))

@@ -29,7 +29,7 @@ RETRY_AFTER_S = 5
 class Kind(Enum):
     """The types of problems: status, name (the end of the type's address) and title."""
 
-    INVALID_INPUT = (400, "invalid-input", "The request cannot be meant")
+    INVALID_INPUT = (400, "invalid-input", "The request needs a change")
     UNKNOWN_HOST = (400, "unknown-host", "This host name is not served here")
     CROSS_ORIGIN = (403, "cross-origin", "Requests from other sites are refused")
     FORM_EXPIRED = (403, "form-expired", "The form is no longer valid")

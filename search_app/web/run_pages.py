@@ -61,6 +61,7 @@ async def run_page(
         number=number,
         more=number * FAILURES_ON_A_PAGE < run.errors,
         lasted=lasted(run),
+        counts=_tallies(run.counts),
         configuration=_rows(run.configuration),
     )
 
@@ -79,10 +80,27 @@ def lasted(run: Run) -> object:
     return (run.finished_at or datetime.now(UTC)) - run.started_at
 
 
+_ORDER = ("documents", "chunks", "added", "updated", "embedded", "reused", "unchanged", "removed")
+
+
+def _tallies(counts: Mapping[str, JSON]) -> list[tuple[str, list[tuple[str, JSON]]]]:
+    """Put counts in the order of what happens; the database keeps them in one of its own."""
+
+    def ordered(entries: Mapping[str, JSON]) -> list[tuple[str, JSON]]:
+        return sorted(
+            entries.items(),
+            key=lambda entry: _ORDER.index(entry[0]) if entry[0] in _ORDER else len(_ORDER),
+        )
+
+    return [
+        (noun, ordered(counted)) for noun, counted in ordered(counts) if isinstance(counted, dict)
+    ]
+
+
 def _rows(configuration: Mapping[str, JSON], prefix: str = "") -> list[tuple[str, str]]:
     """Give settings as lines of a table, those inside others by their path, unset ones left out."""
     rows = []
-    for name, value in configuration.items():
+    for name, value in sorted(configuration.items()):
         if isinstance(value, Mapping):
             rows += _rows(value, f"{prefix}{name}.")
         elif value not in (None, [], ""):

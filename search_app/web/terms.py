@@ -18,6 +18,9 @@ CJK = (
 _HIRAGANA = re.compile("[\u3041-\u3096\u309d\u309e\u30fc]+")
 _CJK_RUN = re.compile(f"[{CJK}]+")
 _WORD = re.compile(rf"[^\W_{CJK}]+")
+_KATAKANA_PIECE = re.compile("[\u30a1-\u30fa\u30fc]+")
+_LEAST_INSIDE = 3
+_NEVER_FIRST = frozenset("ァィゥェォッャュョヮンー")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _FIRST_PARTICLES = re.compile("[はがをにでともへのや]+(?=[^\u3041-\u3096])")
 _LAST_PARTICLES = re.compile("(?:[はがを]|(?<=[^\u3041-\u3096])[にでともへのや]+)$")
@@ -143,6 +146,8 @@ def _longest(text: str, start: int, limit: int, joined: str) -> int:
 
 def _trimmed(text: str, start: int, end: int, *, kana_count: bool) -> Span | None:
     """Take particles off the edges; None where no more than an ending was shared."""
+    if _is_scrap(text, start, end):
+        return None
     if not kana_count:
         if _HIRAGANA.fullmatch(text, start, end):
             return None
@@ -151,3 +156,11 @@ def _trimmed(text: str, start: int, end: int, *, kana_count: bool) -> Span | Non
         last = _LAST_PARTICLES.search(text, start, end)
         end = last.start() if last else end
     return Span(start=start, end=end, term=text[start:end])
+
+
+def _is_scrap(text: str, start: int, end: int) -> bool:
+    """Say whether this is too short a piece of a katakana word, or begins within a syllable."""
+    if _KATAKANA_PIECE.fullmatch(text, start, end) is None:
+        return False
+    inside = start > 0 and _KATAKANA_PIECE.match(text, start - 1, start) is not None
+    return text[start] in _NEVER_FIRST or (inside and end - start < _LEAST_INSIDE)
