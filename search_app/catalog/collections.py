@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID, uuid5
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -13,6 +13,9 @@ from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import Collection, IndexState
 
 LONGEST_NAME = 200
+
+NAMESPACE = UUID("5f0c7d3e-8a35-4e0b-9d57-2f7b1c64a9e2")
+"""All other ids are computed from a collection's, so the same name gives the same ids anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ async def get_or_create(connection: AsyncConnection, name: str) -> Collection:
     """Find a collection by its name, making it where it is missing."""
     check_name(name)
     await connection.execute(
-        insert(collections).values(id=uuid4(), name=name).on_conflict_do_nothing()
+        insert(collections).values(id=uuid5(NAMESPACE, name), name=name).on_conflict_do_nothing()
     )
     return await get(connection, name)
 
