@@ -129,16 +129,14 @@ async def prepare_schema(settings: Settings, database_url: str) -> None:
         SchemaError: the configured database is not at the revision that this code needs.
         CatalogUnavailableError: it cannot be reached.
     """
-    current, needed = await asyncio.to_thread(
-        lambda: (migrate.current(database_url), migrate.head())
-    )
-    if current == needed:
+    current = await asyncio.to_thread(migrate.current, database_url)
+    if current == migrate.HEAD:
         return
     if settings.database_url is None:
         await asyncio.to_thread(migrate.upgrade, database_url)
         return
     raise SchemaError(
-        f"the database is at revision {current or 'none'}, this code needs {needed}; "
+        f"the database is at revision {current or 'none'}, this code needs {migrate.HEAD}; "
         "run: search-app migrate"
     )
 

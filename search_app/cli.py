@@ -3,19 +3,16 @@
 import asyncio
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from search_app.bootstrap import open_database, open_services
-from search_app.catalog import migrate as migrations
 from search_app.config import Settings, describe_settings, load_settings
 from search_app.console import OK, print_json, run, wait_for
-from search_app.retrieval import SearchRequest
 from search_app.types import JSON, Hit, SearchResult
+
+if TYPE_CHECKING:
+    from search_app.retrieval import SearchRequest
 
 app = typer.Typer(
     name="search-app",
@@ -50,6 +47,8 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Find the passages nearest in meaning to a query."""
+    from search_app.retrieval import SearchRequest
+
     settings = load_settings()
     request = SearchRequest(
         query=query,
@@ -100,6 +99,10 @@ def config(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     if as_json:
         print_json([asdict(row) for row in rows])
         return OK
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("variable", "value", "from", "meaning"):
         table.add_column(column, overflow="fold")
@@ -109,12 +112,17 @@ def config(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     return OK
 
 
-async def _search(settings: Settings, request: SearchRequest) -> SearchResult:
+async def _search(settings: Settings, request: "SearchRequest") -> SearchResult:
+    from search_app.bootstrap import open_services
+
     async with open_services(settings) as services:
         return await services.searcher.search(request)
 
 
 async def _migrate(settings: Settings, revision: str) -> str:
+    from search_app.bootstrap import open_database
+    from search_app.catalog import migrate as migrations
+
     async with open_database(settings) as url:
         before = await asyncio.to_thread(migrations.current, url)
         await asyncio.to_thread(migrations.move, url, revision)
@@ -155,6 +163,9 @@ def _hit_json(hit: Hit) -> JSON:
 
 
 def _print(result: SearchResult) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(highlight=False, soft_wrap=True)
     for hit in result.hits:
         where = " › ".join(hit.heading_path) or hit.document.title

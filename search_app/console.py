@@ -10,9 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import click
-import structlog
 import typer
-from rich.console import Console
 
 from search_app.config import Settings
 from search_app.errors import UnmovedError
@@ -48,10 +46,11 @@ def run(app: typer.Typer) -> int:
 
 def fail(reason: str) -> int:
     """Say in one line why nothing could be done, and give the exit code for that."""
-    line = " ".join(reason.split())
-    Console(stderr=True, soft_wrap=True, highlight=False).print(
-        "[bold red]error:[/]", line, markup=True
-    )
+    from rich.console import Console
+    from rich.text import Text
+
+    line = Text.assemble(("error: ", "bold red"), " ".join(reason.split()))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
     return NOTHING_DONE
 
 
@@ -75,6 +74,8 @@ def print_json(value: JSON) -> None:
 
 def configure_logging(level: str) -> None:
     """Write log lines of that level and above to standard error."""
+    import structlog
+
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -1,17 +1,16 @@
 """``ingest add``: read documents into a collection."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ingest.cli.app import app
-from ingest.cli.progress import Display
-from ingest.loaders import LoadOptions
-from ingest.pipeline import IngestRequest, ingest
-from ingest.report import IngestReport, Progress, Silent
-from search_app.bootstrap import open_services
 from search_app.config import Settings, load_settings
 from search_app.console import NOTHING_DONE, OK, SOME_FAILED, print_json, wait_for
+
+if TYPE_CHECKING:
+    from ingest.pipeline import IngestRequest
+    from ingest.report import IngestReport, Progress
 
 
 @app.command()
@@ -48,6 +47,11 @@ def add(
     ingest that was stopped is finished by the next one. Exit code: 0 all in, 1 some sources
     failed, 2 nothing could be done.
     """
+    from ingest.cli.progress import Display
+    from ingest.pipeline import IngestRequest
+    from ingest.report import Silent
+    from ingest.types import LoadOptions
+
     settings = load_settings()
     request = IngestRequest(
         arguments=paths,
@@ -74,19 +78,24 @@ def add(
     return _exit_code(report)
 
 
-async def _run(settings: Settings, request: IngestRequest, progress: Progress) -> IngestReport:
+async def _run(
+    settings: Settings, request: "IngestRequest", progress: "Progress"
+) -> "IngestReport":
+    from ingest.pipeline import ingest
+    from search_app.bootstrap import open_services
+
     async with open_services(settings) as services:
         return await ingest(services, request, progress)
 
 
-def _exit_code(report: IngestReport) -> int:
+def _exit_code(report: "IngestReport") -> int:
     done = report.documents
     if not done.failed:
         return OK
     return SOME_FAILED if done.added or done.updated or done.unchanged else NOTHING_DONE
 
 
-def _print(report: IngestReport, *, quiet: bool, shown: bool) -> None:
+def _print(report: "IngestReport", *, quiet: bool, shown: bool) -> None:
     if not shown:
         for failure in report.errors:
             typer.echo(f"failed  {failure.source}: {failure.reason}", err=True)

@@ -1,15 +1,15 @@
 """``ingest rm``: take sources out of a collection."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ingest.cli.app import app
-from ingest.pipeline import remove
-from ingest.report import IngestReport
-from search_app.bootstrap import open_services
 from search_app.config import Settings, load_settings
 from search_app.console import OK, print_json, wait_for
+
+if TYPE_CHECKING:
+    from ingest.report import IngestReport
 
 
 @app.command()
@@ -31,6 +31,9 @@ def rm(
     return OK
 
 
-async def _run(settings: Settings, source: str, collection: str) -> IngestReport:
+async def _run(settings: Settings, source: str, collection: str) -> "IngestReport":
+    from ingest.pipeline import remove
+    from search_app.bootstrap import open_services
+
     async with open_services(settings) as services:
         return await remove(services, source=source, collection=collection)

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ingest.cli.app import app
-from search_app.bootstrap import open_services
-from search_app.catalog import collections, models, runs
-from search_app.catalog.collections import CollectionSummary
-from search_app.catalog.engine import transaction
 from search_app.config import Settings, load_settings
 from search_app.console import OK, print_json, wait_for
 from search_app.types import ModelVersion, Run
+
+if TYPE_CHECKING:
+    from search_app.catalog.collections import CollectionSummary
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -93,12 +90,20 @@ def list_models(*, as_json: AsJson = False) -> int:
     return OK
 
 
-async def _collections(settings: Settings) -> Sequence[CollectionSummary]:
+async def _collections(settings: Settings) -> Sequence["CollectionSummary"]:
+    from search_app.bootstrap import open_services
+    from search_app.catalog import collections
+    from search_app.catalog.engine import transaction
+
     async with open_services(settings) as services, transaction(services.engine) as connection:
         return await collections.summaries(connection)
 
 
 async def _runs(settings: Settings, collection: str | None, limit: int) -> Sequence[Run]:
+    from search_app.bootstrap import open_services
+    from search_app.catalog import collections, runs
+    from search_app.catalog.engine import transaction
+
     async with open_services(settings) as services, transaction(services.engine) as connection:
         if collection is not None:
             await collections.get(connection, collection)
@@ -106,6 +111,10 @@ async def _runs(settings: Settings, collection: str | None, limit: int) -> Seque
 
 
 async def _models(settings: Settings) -> Sequence[ModelVersion]:
+    from search_app.bootstrap import open_services
+    from search_app.catalog import models
+    from search_app.catalog.engine import transaction
+
     async with open_services(settings) as services, transaction(services.engine) as connection:
         return await models.listing(connection)
 
@@ -132,6 +141,9 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str)
     if not rows:
         typer.echo(empty)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=True)

@@ -4,16 +4,19 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import alembic.command
-import alembic.util.exc
 import sqlalchemy.exc
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 
 from search_app.errors import CatalogUnavailableError, SchemaError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# Alembic takes as long to import as everything else, and only a migration needs it; every start
+# asks no more than whether the database is at this revision. A test holds it to be the last one.
+HEAD = "0001"
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -24,18 +27,16 @@ OLDEST_POSTGRES = 14
 OLDEST_PGVECTOR = (0, 8)
 
 
-def head() -> str:
-    """Name the revision that this code needs."""
-    revision = ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    if revision is None:  # a package built without its migrations
-        raise SchemaError(f"no migrations are installed in {MIGRATIONS}; reinstall unmoved")
-    return revision
-
-
 def current(database_url: str) -> str | None:
-    """Name the revision that the database is at; None before the first migration."""
+    """Name the revision that the database is at; None before the first migration.
+
+    Raises:
+        CatalogUnavailableError: no server answers.
+    """
     with _connected(database_url) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.scalar(text("SELECT version_num FROM alembic_version"))
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
@@ -45,6 +46,8 @@ def upgrade(database_url: str, revision: str = "head") -> None:
         CatalogUnavailableError: no server answers.
         SchemaError: the server or its pgvector is too old, or the schema is newer than this code.
     """
+    import alembic.command
+
     with _connected(database_url) as connection:
         _check_server(connection)
         with _configured(connection) as config:
@@ -53,6 +56,8 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
 def downgrade(database_url: str, revision: str) -> None:
     """Take the schema down to a revision; ``base`` removes every table of the catalog."""
+    import alembic.command
+
     with _connected(database_url) as connection, _configured(connection) as config:
         alembic.command.downgrade(config, revision)
 
@@ -63,6 +68,8 @@ def move(database_url: str, revision: str) -> None:
     Raises:
         SchemaError: there is no such revision, or see ``upgrade``.
     """
+    from alembic.script import ScriptDirectory
+
     script = ScriptDirectory(str(MIGRATIONS))
     at = current(database_url)
     below = {step.revision for step in script.walk_revisions("base", at)} if at else set()
@@ -78,6 +85,8 @@ def check(database_url: str) -> None:
     Raises:
         SchemaError: they differ; says how.
     """
+    import alembic.command
+
     with _connected(database_url) as connection, _configured(connection) as config:
         alembic.command.check(config)
 
@@ -97,16 +106,15 @@ def _connected(database_url: str) -> Iterator[Connection]:
     except sqlalchemy.exc.DBAPIError as exc:
         reason = str(exc.orig).strip().splitlines()[0]
         raise SchemaError(f"the migration was refused: {reason}") from exc
-    except alembic.util.exc.CommandError as exc:
-        raise SchemaError(
-            f"the schema cannot be migrated: {exc}; was it made by a newer version of unmoved?"
-        ) from exc
     finally:
         engine.dispose()
 
 
 @contextmanager
-def _configured(connection: Connection) -> Iterator[Config]:
+def _configured(connection: Connection) -> Iterator["Config"]:
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
     config = Config(stdout=io.StringIO(), output_buffer=io.StringIO())
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -115,6 +123,10 @@ def _configured(connection: Connection) -> Iterator[Config]:
     try:
         yield config
         connection.commit()
+    except CommandError as exc:
+        raise SchemaError(
+            f"the schema cannot be migrated: {exc}; was it made by a newer version of unmoved?"
+        ) from exc
     finally:
         connection.rollback()
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})

@@ -1,0 +1,82 @@
+"""Running the page and the API: one uvicorn in this process, until it is told to stop."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+
+from search_app.bootstrap import open_services
+from search_app.config import Settings
+from search_app.errors import ConfigurationError
+from search_app.web.app import create_app
+
+GRACE_S = 5
+"""Seconds that requests under way get to finish when the server stops."""
+
+
+async def serve_forever(settings: Settings) -> None:
+    """Serve until the task is cancelled, which Ctrl-C and SIGTERM do; then end requests and return.
+
+    Raises:
+        ConfigurationError: the address cannot be listened on.
+        CatalogError: the database cannot be started, reached or is not migrated.
+    """
+    # Opened here rather than by the application, so that what fails is told by the command.
+    with _listen(settings) as listener:
+        async with open_services(settings) as services:
+            await _serve(create_app(settings, services), listener)
+
+
+async def _serve(app: FastAPI, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        app,
+        ws="none",
+        # Logging is ours, configured once for the process.
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    announcing = asyncio.create_task(_announce(server, listener))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+    finally:
+        announcing.cancel()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the command it runs in."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise ConfigurationError(
+            f"cannot listen on {settings.host} port {settings.port}: {reason}; "
+            "choose another with --port, or --port 0 for any that is free"
+        ) from exc
+
+
+async def _announce(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Say the address once it answers, on standard output, so that scripts can wait for it."""
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.05)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"Unmoved serves http://{shown}:{port} (Ctrl-C stops it)")
