@@ -18,7 +18,7 @@ CJK = (
 _HIRAGANA = re.compile("[\u3041-\u3096\u309d\u309e\u30fc]+")
 _CJK_RUN = re.compile(f"[{CJK}]+")
 _WORD = re.compile(rf"[^\W_{CJK}]+")
-_KATAKANA_PIECE = re.compile("[\u30a1-\u30fa\u30fc]+")
+_KATAKANA = re.compile("[\u30a1-\u30fa\u30fc]+")
 _LEAST_INSIDE = 3
 _NEVER_FIRST = frozenset("ァィゥェォッャュョヮンー")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
@@ -145,11 +145,10 @@ def _longest(text: str, start: int, limit: int, joined: str) -> int:
 
 
 def _trimmed(text: str, start: int, end: int, *, kana_count: bool) -> Span | None:
-    """Take particles off the edges; None where no more than an ending was shared."""
-    if _is_scrap(text, start, end):
-        return None
+    """Take off the edges what says nothing; None where no more than an ending was shared."""
+    start = _after_scrap(text, start, end)
     if not kana_count:
-        if _HIRAGANA.fullmatch(text, start, end):
+        if start >= end or _HIRAGANA.fullmatch(text, start, end):
             return None
         first = _FIRST_PARTICLES.match(text, start, end)
         start = first.end() if first else start
@@ -158,9 +157,11 @@ def _trimmed(text: str, start: int, end: int, *, kana_count: bool) -> Span | Non
     return Span(start=start, end=end, term=text[start:end])
 
 
-def _is_scrap(text: str, start: int, end: int) -> bool:
-    """Say whether this is too short a piece of a katakana word, or begins within a syllable."""
-    if _KATAKANA_PIECE.fullmatch(text, start, end) is None:
-        return False
-    inside = start > 0 and _KATAKANA_PIECE.match(text, start - 1, start) is not None
-    return text[start] in _NEVER_FIRST or (inside and end - start < _LEAST_INSIDE)
+def _after_scrap(text: str, start: int, end: int) -> int:
+    """Pass over the end of a katakana word that is too short, or begins within a syllable."""
+    piece = _KATAKANA.match(text, start, end)
+    if piece is None:
+        return start
+    inside = start > 0 and _KATAKANA.match(text, start - 1, start) is not None
+    scrap = text[start] in _NEVER_FIRST or (inside and piece.end() - start < _LEAST_INSIDE)
+    return piece.end() if scrap else start
