@@ -56,8 +56,8 @@ _LINE = re.compile(r"(?P<cut>\n(?:[^\S\n]*\n)*+)")
 _CLAUSE = re.compile(r"(?P<cut>[、，；：]\s*+|[,;:]\s++)")
 _WORD = re.compile(r"(?P<cut>\s++)")
 
-_SMALL = 32
-"""Pieces are joined up to so many characters, since many tiny ones cost time and decide nothing."""
+_WITHIN_REACH = 32
+"""How far a visible character is thought to extend; the longest emoji have some ten parts."""
 
 _JOINER = "\u200d"
 # Joiner, Hangul vowels and finals, half-width sound marks, skin tones, tags.
@@ -77,11 +77,15 @@ class Ladder:
     def __len__(self) -> int:
         return len(self._rungs) + 1
 
-    def pieces(self, text: str, whole: Piece, rung: int) -> list[Piece]:
-        """Cut a piece of ``text`` in the way of ``rung``; the last part keeps the piece's cut."""
+    def pieces(self, text: str, whole: Piece, rung: int, small: int) -> list[Piece]:
+        """Cut a piece of ``text`` in the way of ``rung``; the last part keeps the piece's cut.
+
+        Neighbours of ``small`` characters together stay one, since many tiny pieces cost time and
+        decide nothing.
+        """
         if rung < len(self._rungs):
-            return _between(whole, _matches(text, whole, *self._rungs[rung]), _SMALL)
-        return _between(whole, _characters(text, whole), 0)
+            return _between(whole, _matches(text, whole, *self._rungs[rung]), small)
+        return _between(whole, _characters(text, whole, small), 0)
 
 
 PROSE = Ladder(
@@ -100,33 +104,41 @@ def _matches(
         yield match.end(), Cut.SENTENCE_AT_LINE_END if at_line_end else cut
 
 
-def _characters(text: str, whole: Piece) -> Iterator[tuple[int, Cut]]:
-    step = max(1, min(_SMALL, (whole.end - whole.start) // 2))
+def _characters(text: str, whole: Piece, small: int) -> Iterator[tuple[int, Cut]]:
+    step = max(1, min(small, (whole.end - whole.start) // 2))
     position = whole.start + step
     while position < whole.end:
-        position = _between_graphemes(text, position, position - step // 2)
+        position = _between_graphemes(text, position, position - step, whole.end)
         yield position, Cut.CHARACTER
         position += step
 
 
-def _between_graphemes(text: str, position: int, lowest: int) -> int:
-    """Go back from ``position`` to where no visible character is torn; give up at ``lowest``."""
-    for candidate in range(position, lowest, -1):
-        if not _attached(text, candidate):
-            return candidate
-    return position
+def _between_graphemes(text: str, position: int, lowest: int, end: int) -> int:
+    """Find the place nearest before ``position``, else behind, that tears no visible character.
+
+    Gives up, and ``position`` back, where one is as long as all that is looked at.
+    """
+    before = range(position, lowest, -1)
+    behind = range(position, min(position + _WITHIN_REACH, end))
+    places = (place for place in (*before, *behind) if not _attached(text, place, lowest))
+    return next(places, position)
 
 
-def _attached(text: str, position: int) -> bool:
-    """Say whether the character at ``position`` belongs to the one before it."""
+def _attached(text: str, position: int, start: int) -> bool:
+    """Say whether the character at ``position`` belongs to the one before it.
+
+    ``start`` is a place before it that tears nothing.
+    """
     here = text[position]
     if text[position - 1] == _JOINER or _EXTENDING.match(here):
         return True
     if unicodedata.category(here) in ("Mn", "Me", "Mc"):
         return True
-    flags = _FLAG_LETTERS.search(text, max(0, position - _SMALL), position)
-    # Two letters make a flag, so one before this is open if their number is odd.
-    return flags is not None and "\U0001f1e6" <= here <= "\U0001f1ff" and len(flags[0]) % 2 == 1
+    if not "\U0001f1e6" <= here <= "\U0001f1ff":
+        return False
+    # Two letters make a flag: of an odd number before this one, the last waits for it.
+    flags = _FLAG_LETTERS.search(text, start, position)
+    return flags is not None and len(flags[0]) % 2 == 1
 
 
 def _between(whole: Piece, cuts: Iterator[tuple[int, Cut]], small: int) -> list[Piece]:

@@ -106,6 +106,8 @@ class _Atomizer:
     def __init__(self, text: str, limit: int, tokens: TokenCounter) -> None:
         self._text = text
         self._limit = limit
+        # So few characters that no tokenizer makes more tokens of them than the limit.
+        self._small = limit // 8
         self._tokens = tokens
 
     def atoms(self, section: Section) -> list[_Atom]:
@@ -113,7 +115,7 @@ class _Atomizer:
         atoms: list[_Atom] = []
         for piece, kind in _block_pieces(section):
             if kind is Kind.PROSE:
-                for sentence in PROSE.pieces(self._text, piece, 0):
+                for sentence in PROSE.pieces(self._text, piece, 0, self._small):
                     atoms += self._fitting(sentence, PROSE, 1)
             else:
                 atoms += self._fitting(piece, VERBATIM if kind is Kind.VERBATIM else PROSE, 0)
@@ -140,7 +142,7 @@ class _Atomizer:
                 return
         parts = [piece]
         while len(parts) == 1:
-            parts = ladder.pieces(self._text, piece, rung)
+            parts = ladder.pieces(self._text, piece, rung, self._small)
             rung = min(rung + 1, len(ladder) - 1)
         for part in parts:
             yield from self._fitting(part, ladder, rung)

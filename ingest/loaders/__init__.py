@@ -160,13 +160,13 @@ def _load_records(
     for found in reader.documents(records(ref.uri, buffered)):
         found_any = True
         yield found
-    if not found_any:
-        raise SourceError(ref.uri, EMPTY)
     while buffered.read(_BLOCK):
         # Reading may have stopped at an error; the hash is of all bytes.
         pass
     if expected_hash is not None and hashed.digest() != expected_hash:
         raise SourceError(ref.uri, CHANGED)
+    if not found_any:
+        raise SourceError(ref.uri, EMPTY)
 
 
 def _loader_of(name: str) -> Loader | None:

@@ -10,7 +10,7 @@ from ingest.types import LoadedDocument, SourceRef
 # Reading aids of ruby text (rt, rp) would write every such word twice.
 _JUNK = (
     *("script", "style", "noscript", "template", "nav", "aside", "form", "button", "select"),
-    *("svg", "canvas", "iframe", "object", "audio", "video", "rt", "rp"),
+    *("svg", "canvas", "iframe", "object", "audio", "video", "rt", "rp", "title"),
 )
 _XML_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
 _BLANK_LINES = re.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
