@@ -49,6 +49,7 @@ def _answers(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
             {
                 "model": ProblemJson,
                 "description": kind.title,
+                # Where the schema of the model belongs; see description.py.
                 "content": {MEDIA_TYPE: {"examples": {}}},
             },
         )

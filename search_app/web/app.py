@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache, partial
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +23,7 @@ from search_app.web import (
 )
 from search_app.web.assets import Assets
 from search_app.web.csrf import FormTokens
+from search_app.web.description import describe
 from search_app.web.failures import answer
 from search_app.web.guard import Guard, served_hosts
 from search_app.web.keys import load_key
@@ -72,4 +74,5 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     pages = (search_page, document_page, run_pages, docs_page, theme, health)
     for module in (api, *pages):
         app.include_router(module.router)
+    app.openapi = cache(partial(describe, app))  # type: ignore[method-assign] # the way FastAPI documents
     return app

@@ -165,7 +165,8 @@ def _of_validation(error: RequestValidationError) -> Problem:
 
 def _field_error(entry: Mapping[str, JSON]) -> dict[str, str]:
     """Word one finding of the validation, without repeating the input: it may be huge or NaN."""
-    where = [str(part) for part in entry["loc"] if part not in ("body", "query", "path")]
+    # The first part says whether it stood in the body or the address.
+    where = [str(part) for part in entry["loc"][1:]]
     if entry["type"] == "json_invalid":
         reason = entry.get("ctx", {}).get("error", "")
         return {"field": "body", "message": f"is not JSON: {reason} at character {where[0]}"}

@@ -1,0 +1,21 @@
+"""The OpenAPI description, with failures under the media type that they have."""
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from search_app.types import JSON
+from search_app.web.problems import MEDIA_TYPE
+
+
+def describe(app: FastAPI) -> JSON:
+    """Describe the API; FastAPI alone puts the schema of every answer under application/json."""
+    described = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    for methods in described["paths"].values():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                content = response["content"]
+                if MEDIA_TYPE in content:
+                    content[MEDIA_TYPE] |= content.pop("application/json")
+    return described

@@ -1,0 +1,184 @@
+"""Marks and snippets: what is marked, where long passages are cut, and that nothing escapes."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markupsafe import Markup, escape
+
+from search_app.web.highlight import CJK_SNIPPET_LENGTH, SNIPPET_LENGTH, highlight, snippet
+from search_app.web.passages import passage_parts
+from search_app.web.plain import plain
+from search_app.web.terms import fold, stem
+
+
+def marked(text: str, query: str) -> list[str]:
+    return re.findall(r"<mark>(.*?)</mark>", highlight(text, query), re.DOTALL)
+
+
+def words(markup: Markup) -> str:
+    return Markup(re.sub(r"</?mark>", "", markup)).unescape()
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "expected"),
+    [
+        (
+            "run server",
+            "Running servers; the SERVER runs.",
+            ["Running", "servers", "SERVER", "runs"],
+        ),
+        ("libraries", "One library, two libraries.", ["library", "libraries"]),
+        ("use", "It used the user's use of using.", ["used", "use", "using"]),
+        ("class", "class classes classic", ["class", "classes", "classic"]),
+        ("config", "configuration of a CONFIG", ["configuration", "CONFIG"]),
+        ("car", "carpet carrot car cars", ["car", "cars"]),
+        ("resume", "The résumé, resumed", ["résumé", "resumed"]),
+        ("how do I reset the password", "How do I do the reset?", ["reset"]),
+        ("the who", "The Who", ["The", "Who"]),
+        ("max_tokens PPR-9087", "max_tokens of PPR-9087", ["max_tokens", "PPR-9087"]),
+        ("3.11", "Python 3.11 or 3.12", ["3.11", "3"]),
+        ("ＡＢＣ", "abc and ＡＢＣ", ["abc", "ＡＢＣ"]),
+        ("검색", "검색은 빠르다", ["검색은"]),
+        ("поиск", "Поисковая система", ["Поисковая"]),
+    ],
+)
+def test_words_are_found_at_their_beginnings(query: str, text: str, expected: list[str]) -> None:
+    assert marked(text, query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "expected"),
+    [
+        ("図書館の休みはいつですか", "図書館は毎週月曜日に休館します。", ["図書館"]),
+        ("図書館の休み", "体育館の利用と図書館の休み", ["図書館の休み"]),
+        ("パスパラメータの型", "クエリパラメータとメタデータの型", ["パラメータ"]),
+        ("データ", "オープンデータ", ["データ"]),
+        ("カタカナ", "ｶﾀｶﾅで書く", ["ｶﾀｶﾅ"]),
+        ("水", "水がある。山に登る。", ["水"]),
+        ("水と火山", "水がある。火山に登る。", ["火山"]),
+        ("おはよう", "おはようございます", ["おはよう"]),
+        ("検索できますか", "返却できますか", []),
+        ("やり方", "図書館のやり方", ["やり方"]),
+        ("FastAPIの型ヒント", "fastapi は型ヒントを使う", ["fastapi", "型ヒント"]),
+        ("检索系统", "检索系统的设计", ["检索系统"]),
+    ],
+)
+def test_japanese_is_found_by_its_longest_runs(query: str, text: str, expected: list[str]) -> None:
+    assert marked(text, query) == expected
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        ("run", "runs", "running"),
+        ("stop", "stopped", "stopping"),
+        ("policy", "policies"),
+        ("page", "pages", "paged", "paging"),
+        ("class", "classes"),
+        ("process", "processes", "processing"),
+        ("string", "strings"),
+        ("speed", "speeds"),
+        ("need", "needs"),
+    ],
+)
+def test_forms_of_a_word_have_one_stem(group: tuple[str, ...]) -> None:
+    assert len({stem(word) for word in group}) == 1
+
+
+def test_different_words_keep_different_stems() -> None:
+    words_ = ["bus", "bring", "string", "sing", "red", "need", "see", "set", "class", "clap"]
+    assert len({stem(word) for word in words_}) == len(words_)
+
+
+@given(st.text())
+def test_folding_keeps_every_place(text: str) -> None:
+    assert len(fold(text)) == len(text)
+
+
+@given(st.text(), st.text())
+def test_highlighting_only_adds_marks(text: str, query: str) -> None:
+    found = highlight(text, query)
+    assert found.replace("<mark>", "").replace("</mark>", "") == str(escape(text))
+
+
+_PIECES = st.sampled_from(
+    ["the store ", "図書館の", "休み。", "<b>&amp;", "データ", "running. ", "\n\n", "🧺", "x" * 40]
+)
+
+
+@given(st.lists(_PIECES, max_size=80).map("".join), st.lists(_PIECES, max_size=5).map("".join))
+def test_a_snippet_is_a_piece_of_the_passage_on_one_line(text: str, query: str) -> None:
+    shown = words(snippet(text, query))
+    line = " ".join(text.split())
+    assert shown.removeprefix("…").removesuffix("…").strip() in line
+    assert len(shown) <= SNIPPET_LENGTH + 80
+    assert "<b>" not in snippet(text, query)
+
+
+def test_a_snippet_shows_the_densest_part() -> None:
+    filler = "Nothing of interest happens here. " * 30
+    text = f"{filler}The store is closed. {filler}The vector store keeps unit vectors. {filler}"
+    shown = snippet(text, "vector store")
+    assert "<mark>vector</mark> <mark>store</mark> keeps unit <mark>vectors</mark>." in shown
+    assert shown.startswith("…Nothing of interest")
+    assert shown.endswith(". …")
+
+
+def test_a_japanese_snippet_is_shorter_and_cut_at_sentences() -> None:
+    filler = "東京は日本の首都であり、多くの人が住んでいる。"
+    text = f"{filler * 12}図書館は月曜日に休みます。返却は入口の箱へどうぞ。{filler * 20}"
+    shown = snippet(text, "図書館の休み")
+    assert "<mark>図書館</mark>は月曜日に<mark>休み</mark>ます。" in shown
+    assert shown.startswith("…東京は")
+    assert shown.endswith("。…")
+    assert len(words(shown)) <= CJK_SNIPPET_LENGTH + 10
+
+
+def test_a_short_passage_is_shown_whole() -> None:
+    assert snippet("  One line,\n and another. ", "line") == "One <mark>line</mark>, and another."
+
+
+def test_a_passage_without_the_words_is_shown_from_its_beginning() -> None:
+    assert snippet("First words. " + "More of them. " * 99, "unseen").startswith("First words.")
+
+
+def test_markup_in_documents_and_queries_stays_text() -> None:
+    attack = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+    for shown in (highlight(attack, attack), snippet(attack, attack), snippet(attack, "")):
+        assert set(re.findall(r"<[^>]*>", shown)) <= {"<mark>", "</mark>"}
+        assert words(shown) == attack
+
+
+def test_code_fences_are_told_apart_and_left_out() -> None:
+    parts, inside = passage_parts("Before\n```python\nx = 1\n```\n\nAfter", "")
+    assert [(part.text, part.code) for part in parts] == [
+        ("Before", False),
+        ("x = 1", True),
+        ("After", False),
+    ]
+    assert not inside
+
+
+def test_a_fence_may_span_passages() -> None:
+    _, inside = passage_parts("```\nx = 1\n", "")
+    parts, after = passage_parts("y = 2\n```\nAfter\n", "", in_code=inside)
+    assert [(part.text, part.code) for part in parts] == [("y = 2", True), ("After", False)]
+    assert not after
+
+
+def test_a_fence_with_a_language_opens_even_where_one_seems_open() -> None:
+    parts, inside = passage_parts("text\n```python\nx\n```\n", "", in_code=True)
+    assert parts[-1].code
+    assert not inside
+
+
+def test_marks_of_markdown_are_taken_out_of_snippets() -> None:
+    text = "## Install `pip` { #install }\n\nSee **the** [guide](g.md), `x_y`:\n\n```sh\nls\n```\n"
+    shown = " ".join(plain(text, ["Guide", "Install pip"]).split())
+    assert shown == "See the guide, x_y: ls"
+
+
+def test_a_heading_alone_is_still_shown() -> None:
+    assert plain("# Install", ["Install"]) == "Install"
