@@ -1,7 +1,8 @@
 """The chunker against plain tokenization of the same texts, in one run.
 
 Every chunker must count tokens, so that counting is the floor; the ratio says what cutting adds.
-Texts are real documentation where it lies beside the repository, else sentences made up here.
+Texts are real documentation where it lies beside the repository, else what Python has in itself
+and Japanese sentences made up here.
 """
 
 import random
@@ -9,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pydoc_data.topics import topics
 
 from ingest.chunker import chunk
 from ingest.types import ChunkSpan, LoadedDocument, Structure
@@ -33,17 +35,14 @@ def _texts(language: str) -> tuple[Structure, list[str]]:
     pages = sorted((PAGES / language).rglob("*.md"))
     if pages:
         return "markdown", [page.read_text(encoding="utf-8") for page in pages]
-    return "plain", [_made_up(language)]
+    return "plain", ["\n\n".join(topics.values()) if language == "en" else _made_up()]
 
 
-def _made_up(language: str) -> str:
+def _made_up() -> str:
     chosen = random.Random(1)
-    if language == "ja":
-        words, join, stop = ["検索", "文書", "順位", "東京", "は", "が", "を", "する"], "", "。"
-    else:
-        words, join, stop = ["search", "document", "ranking", "the", "of", "shows"], " ", ". "
+    words = ["検索", "文書", "順位", "東京", "の", "は", "が", "を", "する", "、"]
     sentences = (
-        join.join(chosen.choices(words, k=chosen.randint(5, 30))) + stop
+        "".join(chosen.choices(words, k=chosen.randint(5, 30))) + "。"
         for _ in range(MADE_UP_SENTENCES)
     )
     return "".join(sentences)
