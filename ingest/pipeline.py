@@ -62,11 +62,17 @@ async def ingest(
 
     Raises:
         InvalidInputError: the request cannot be meant.
+        ConfigurationError: the embedder or the store is not known.
         EmbedderError: the embedder fails or is not the model of the index; what was proved
             before stays, the rest is finished by the next run.
         StoreError: likewise for the store.
         CatalogError: likewise for the catalog.
     """
+    if request.embedder is not None:
+        # Before anything is written: a misspelt name must not leave an empty collection behind.
+        services.embedder(request.embedder)
+    if request.store is not None:
+        services.store(request.store)
     async with _started(services, "ingest", request, progress or Silent()) as run:
         await _read_all(services, run, request, discover(request.arguments))
         await _read_unfinished(services, run, request)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_app.config import Settings, describe_settings, load_settings
-from search_app.console import OK, print_json, run, wait_for
+from search_app.console import print_json, run, wait_for
 from search_app.types import JSON, Hit, SearchResult
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def search(
         bool, typer.Option("--exact", help="Compare with every vector, missing none.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> int:
+) -> None:
     """Find the passages nearest in meaning to a query."""
     from search_app.retrieval import SearchRequest
 
@@ -63,14 +63,13 @@ def search(
         print_json(result_json(result))
     else:
         _print(result)
-    return OK
 
 
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; loopback if unset.")] = "",
     port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.")] = -1,
-) -> int:
+) -> None:
     """Serve the web page and the API."""
     from search_app.web.server import serve_forever
 
@@ -79,26 +78,24 @@ def serve(
         overrides["port"] = port
     settings = load_settings(**overrides)
     wait_for(serve_forever(settings), settings)
-    return OK
 
 
 @app.command()
 def migrate(
     revision: Annotated[str, typer.Argument(help="head, base or a revision.")] = "head",
-) -> int:
+) -> None:
     """Bring the database's schema to this version, or to another revision."""
     settings = load_settings()
     typer.echo(wait_for(_migrate(settings, revision), settings))
-    return OK
 
 
 @app.command()
-def config(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
+def config(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show the settings in force and where each came from; secrets are masked."""
     rows = describe_settings(load_settings())
     if as_json:
         print_json([asdict(row) for row in rows])
-        return OK
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -109,7 +106,6 @@ def config(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     for row in rows:
         table.add_row(row.variable, Text(row.value), row.origin, Text(row.description))
     Console(highlight=False).print(table)
-    return OK
 
 
 async def _search(settings: Settings, request: "SearchRequest") -> SearchResult:

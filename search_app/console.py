@@ -9,7 +9,6 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import click
 import typer
 
 from search_app.config import Settings
@@ -28,20 +27,15 @@ def run(app: typer.Typer) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        app()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else OK
     except UnmovedError as exc:
         return fail(str(exc))
-    except click.ClickException as exc:
-        exc.show()
-        return NOTHING_DONE
-    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("stopped", err=True)
-        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output left, as `head` does; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
-    return code if isinstance(code, int) else OK
+    return OK
 
 
 def fail(reason: str) -> int:
@@ -55,7 +49,11 @@ def fail(reason: str) -> int:
 
 
 def wait_for(work: Coroutine[Any, Any, T], settings: Settings) -> T:
-    """Run the work of a command to its end; SIGTERM stops it as Ctrl-C does."""
+    """Run the work of a command to its end; SIGTERM stops it as Ctrl-C does.
+
+    Raises:
+        typer.Exit: it was stopped.
+    """
     configure_logging(settings.log_level)
 
     async def stoppable() -> T:
@@ -64,7 +62,11 @@ def wait_for(work: Coroutine[Any, Any, T], settings: Settings) -> T:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await work
 
-    return asyncio.run(stoppable())
+    try:
+        return asyncio.run(stoppable())
+    except (KeyboardInterrupt, asyncio.CancelledError) as exc:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(INTERRUPTED) from exc
 
 
 def print_json(value: JSON) -> None:

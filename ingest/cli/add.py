@@ -40,7 +40,7 @@ def add(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
-) -> int:
+) -> None:
     """Read documents, embed them, and keep them up to date.
 
     Unchanged documents are skipped; changed ones are replaced once their new vectors are in. An
@@ -75,7 +75,7 @@ def add(
         print_json(report.as_json())
     else:
         _print(report, quiet=quiet, shown=display is not None)
-    return _exit_code(report)
+    raise typer.Exit(_exit_code(report))
 
 
 async def _run(

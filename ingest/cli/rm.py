@@ -6,7 +6,7 @@ import typer
 
 from ingest.cli.app import app
 from search_app.config import Settings, load_settings
-from search_app.console import OK, print_json, wait_for
+from search_app.console import print_json, wait_for
 
 if TYPE_CHECKING:
     from ingest.report import IngestReport
@@ -18,7 +18,7 @@ def rm(
     collection: Annotated[str, typer.Option(help="The collection it is in.")] = "",
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> int:
+) -> None:
     """Remove a source, its documents and their vectors; the file itself is not touched."""
     settings = load_settings()
     report = wait_for(_run(settings, source, collection or settings.collection), settings)
@@ -28,7 +28,6 @@ def rm(
         typer.echo(
             f"removed {report.documents.removed:,} documents, {report.chunks.removed:,} chunks"
         )
-    return OK
 
 
 async def _run(settings: Settings, source: str, collection: str) -> "IngestReport":

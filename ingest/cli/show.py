@@ -1,5 +1,6 @@
 """``ingest status``, ``runs`` and ``models``: what there is and how it came to be."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -8,23 +9,29 @@ import typer
 
 from ingest.cli.app import app
 from search_app.config import Settings, load_settings
-from search_app.console import OK, print_json, wait_for
+from search_app.console import print_json, wait_for
 from search_app.types import ModelVersion, Run
 
 if TYPE_CHECKING:
     from search_app.catalog.collections import CollectionSummary
 
+UNBOUND_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def status(*, as_json: AsJson = False) -> int:
+def status(*, as_json: UNBOUND_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe."""
+
+AsJson = False) -> None:
     """List the collections: what is in them, what is unfinished, and which model answers."""
     settings = load_settings()
     found = wait_for(_collections(settings), settings)
     if as_json:
         print_json([asdict(summary) for summary in found])
-        return OK
+        return
     _table(
         ["collection", "documents", "chunks", "unfinished", "model", "store"],
         [
@@ -40,7 +47,6 @@ def status(*, as_json: AsJson = False) -> int:
         ],
         empty="nothing ingested yet; try: ingest add PATH",
     )
-    return OK
 
 
 @app.command("runs")
@@ -48,30 +54,35 @@ def list_runs(
     collection: Annotated[str, typer.Option(help="Only runs of this collection.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most runs shown.")] = 20,
     *,
-    as_json: AsJson = False,
-) -> int:
+    as_json: UNBOUND_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe."""
+
+AsJson = False,
+) -> None:
     """List the runs, newest first."""
     settings = load_settings()
     found = wait_for(_runs(settings, collection or None, limit), settings)
     if as_json:
         print_json([asdict(run) for run in found])
-        return OK
+        return
     _table(
         ["run", "kind", "collection", "status", "started", "s", "added", "updated", "failed"],
         [_run_row(run) for run in found],
         empty="no runs yet; try: ingest add PATH",
     )
-    return OK
 
 
 @app.command("models")
-def list_models(*, as_json: AsJson = False) -> int:
+def list_models(*, as_json: UNBOUND_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe."""
+
+AsJson = False) -> None:
     """List the model versions that indexes were made with, as observed."""
     settings = load_settings()
     found = wait_for(_models(settings), settings)
     if as_json:
         print_json([asdict(version) for version in found])
-        return OK
+        return
     _table(
         ["id", "model", "spec", "dimensions", "noise floor", "stable"],
         [
@@ -87,7 +98,6 @@ def list_models(*, as_json: AsJson = False) -> int:
         ],
         empty="no model was used yet",
     )
-    return OK
 
 
 async def _collections(settings: Settings) -> Sequence["CollectionSummary"]:
@@ -151,5 +161,5 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str)
         # Names come from outside; as text they cannot be markup.
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
     # A terminal's width is not ours to exceed; a file's is.
-    console = Console(highlight=False)
-    console.print(table, width=None if console.is_terminal else 200)
+    width = None if sys.stdout.isatty() else UNBOUND_WIDTH
+    Console(highlight=False, width=width).print(table)
