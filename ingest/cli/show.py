@@ -22,10 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def status(*, as_json: UNBOUND_WIDTH = 200
-"""Columns of a table that goes into a file or a pipe."""
-
-AsJson = False) -> None:
+def status(*, as_json: AsJson = False) -> None:
     """List the collections: what is in them, what is unfinished, and which model answers."""
     settings = load_settings()
     found = wait_for(_collections(settings), settings)
@@ -54,10 +51,7 @@ def list_runs(
     collection: Annotated[str, typer.Option(help="Only runs of this collection.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most runs shown.")] = 20,
     *,
-    as_json: UNBOUND_WIDTH = 200
-"""Columns of a table that goes into a file or a pipe."""
-
-AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the runs, newest first."""
     settings = load_settings()
@@ -73,10 +67,7 @@ AsJson = False,
 
 
 @app.command("models")
-def list_models(*, as_json: UNBOUND_WIDTH = 200
-"""Columns of a table that goes into a file or a pipe."""
-
-AsJson = False) -> None:
+def list_models(*, as_json: AsJson = False) -> None:
     """List the model versions that indexes were made with, as observed."""
     settings = load_settings()
     found = wait_for(_models(settings), settings)
