@@ -2,7 +2,8 @@
 
 Rules of our own and not a chunking library's: chonkie 1.7, the nearest fit, falls back on decoding
 tokens, which for a tokenizer that normalises gives other characters than the text's and so other
-offsets; it knows no sections, and leaves remainders of a few tokens.
+offsets. It knows no sections, and of 2,754 chunks of a manual left 240 below a quarter of the
+limit, where these rules leave 26 of 2,829.
 """
 
 from bisect import bisect_right

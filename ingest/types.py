@@ -70,8 +70,9 @@ class LoadOptions:
     """What a user may say about reading. The fields concern CSV and JSONL only.
 
     ``text_fields`` empty: a column named text, body, content, passage or contents, else every
-    column that holds text. ``meta_fields`` None: every other field that holds a plain value.
-    ``title_field`` and ``id_field`` None: title, name or subject; id or _id.
+    column that holds text. ``meta_fields`` None: every other field that holds a value short enough
+    to filter by, at most 256 characters. ``title_field`` None: title, name or subject. ``id_field``
+    None: id or _id, else the number of the line.
     """
 
     text_fields: tuple[str, ...] = ()

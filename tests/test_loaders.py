@@ -568,6 +568,7 @@ def test_bad_lines_are_reported_and_the_rest_goes_on(desk: Desk) -> None:
         '{"text": "x", "n": 1e999}',
         '{"text": " "}',
         "[" * 100_000,
+        '{"text": "x", "id": "%s"}' % ("k" * 501),
         r'{"text": "\ud83d\ude00"}',
         '{"text": "last"}',
     ]
@@ -587,8 +588,9 @@ def test_bad_lines_are_reported_and_the_rest_goes_on(desk: Desk) -> None:
         ("13", "! not JSON: the number 1e999 is too large"),
         ("14", "! empty: nothing to ingest"),
         ("15", "! nested too deeply"),
-        ("16", "😀"),
-        ("17", "last"),
+        ("16", "! its key has 501 characters; at most 500"),
+        ("17", "😀"),
+        ("18", "last"),
     ]
 
 

@@ -13,6 +13,7 @@ from search_app.types import JSON
 _TEXT_FIELDS = ("text", "body", "content", "passage", "contents")
 _TITLE_FIELDS = ("title", "name", "subject")
 _ID_FIELDS = ("id", "_id")
+_LONGEST_KEY = 500
 _FILTERABLE = 256
 """Longest text, in characters, that is still a value to filter by and not prose."""
 
@@ -73,6 +74,8 @@ class RecordReader:
         if not key:
             raise SourceError(at, f"its field {id_field!r} is empty; every record needs its own")
         check_text(at, key, f"its field {id_field!r}")
+        if len(key) > _LONGEST_KEY:
+            raise SourceError(at, f"its key has {len(key):,} characters; at most {_LONGEST_KEY}")
         first = self._lines.setdefault(key, record.line)
         if first != record.line:
             raise SourceError(
