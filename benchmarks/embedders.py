@@ -154,7 +154,7 @@ def _texts() -> dict[str, list[str]]:
 
 
 def _golden(corpus: Path) -> str:
-    lines = corpus.read_text(encoding="utf-8").splitlines()[:200]
+    lines = corpus.read_text(encoding="utf-8").splitlines()[:400]
     return "\n".join(json.loads(line)["text"] for line in lines)
 
 
