@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
@@ -36,6 +40,7 @@ from search_app.web.state import LONGEST_FILTER, MOST_FILTERS
 from tests.web_site import Site, built_site
 
 HOST = "http://localhost"
+NAUGHTY = Path(__file__).parents[2] / "shared" / "data" / "naughty" / "blns.json"
 
 
 @pytest.fixture(scope="module")
@@ -504,3 +509,31 @@ def test_a_configured_key_is_used_and_a_missing_one_is_made_for_the_owner_alone(
     with pytest.raises(ConfigurationError, match="cannot be used"):
         load_key(load_settings(data_dir=tmp_path / "deep" / "data"))
     assert load_key(site.settings) == load_key(site.settings)
+
+
+_ANY = st.text(st.characters(codec=None, categories=None), max_size=30)
+_FILTERS = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["language", "source", "folder", "type", "meta.a", "meta."]) | _ANY,
+    st.sampled_from(["=", "!=", ">=", "<", ""]),
+    _ANY | st.sampled_from(["1", "1e5", "-0", "9" * 15, "9" * 40, "true", "a,b", ",", '"', "\\"]),
+)
+
+
+@settings_of_hypothesis(max_examples=150, deadline=None)
+@given(query=_ANY, filters=st.lists(_FILTERS, max_size=3), collection=_ANY | st.just("default"))
+def test_no_text_makes_the_server_fail(
+    client: TestClient, query: str, filters: list[str], collection: str
+) -> None:
+    body = json.dumps({"query": query, "filters": filters, "collection": collection})
+    response = client.post(
+        "/api/v1/search", content=body, headers={"content-type": "application/json"}
+    )
+    assert response.status_code in (200, 400, 404), response.text
+
+
+@pytest.mark.skipif(not NAUGHTY.exists(), reason="the list of naughty strings is not here")
+def test_naughty_strings_are_answered(client: TestClient) -> None:
+    for text in json.loads(NAUGHTY.read_text(encoding="utf-8")):
+        response = search(client, query=text, filters=[f"source={text}"])
+        assert response.status_code in (200, 400), text

@@ -1,6 +1,7 @@
 """A site to look at: real files, ingested by the real pipeline, served by the real application."""
 
 import asyncio
+import json
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -44,12 +45,12 @@ JAPANESE = """# 図書館の利用案内
 返却は入口の箱をご利用ください。雨の日はカウンターへどうぞ。
 """
 
-HOSTILE = f"""# Notes on {ATTACK}
-
-## Heading {ATTACK}
-
-The sentinel paragraph says {ATTACK} and nothing more.
-"""
+HOSTILE = {
+    "id": f"key {ATTACK}",
+    "title": f"Notes on {ATTACK}",
+    "text": f"# Heading {ATTACK}\n\nThe sentinel paragraph says {ATTACK} and nothing more.",
+    "author": ATTACK,
+}
 
 CODE = '''def tide_table(port: str) -> list[float]:
     """Give the tide heights of a port in metres."""
@@ -70,7 +71,7 @@ def write_corpus(folder: Path) -> None:
     for name in ("en", "ja", "en/notes, old"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "en" / "harbour.md").write_text(ENGLISH, encoding="utf-8")
-    (folder / "en" / "hostile <b>.md").write_text(HOSTILE, encoding="utf-8")
+    (folder / "en" / "hostile <b>.jsonl").write_text(json.dumps(HOSTILE), encoding="utf-8")
     (folder / "en" / "tides.py").write_text(CODE, encoding="utf-8")
     (folder / "en" / "observatory.md").write_text(chapters(130), encoding="utf-8")
     (folder / "en" / "notes, old" / "quarry.txt").write_text(
