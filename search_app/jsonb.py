@@ -1,58 +1,56 @@
-"""The filter grammar compiled to SQL over a ``jsonb`` column of document fields.
+"""The filter grammar compiled to one SQL/JSON path over a ``jsonb`` column of document fields.
 
 Both the catalog (facets over documents) and the pgvector store (search) filter this way, so that
-they cannot disagree. The meaning is that of ``filters.passes``.
+they cannot disagree. The meaning is that of ``filters.passes``. One path, since then the SQL is the
+same for every filter, a GIN index (``jsonb_path_ops``) answers its equalities, and the planner
+estimates the whole of it from the column's statistics.
 """
 
 import json
 
-from sqlalchemy import ColumnElement, and_, bindparam, false, func, literal, not_, or_, true
-from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
-from sqlalchemy.sql.expression import cast
+from sqlalchemy import Boolean, ColumnElement, Text, cast, literal
+from sqlalchemy.dialects.postgresql import JSONPATH
 
-from search_app.filters import AnyOf, Compare, Condition, Filter, Not, Scalar
+from search_app.filters import AnyOf, Compare, Condition, Filter, Not
 from search_app.types import JSON
 
 
 def filter_clause(column: ColumnElement[JSON], filter: Filter) -> ColumnElement[bool]:  # noqa: A002
-    """Compile a filter to a boolean expression over the column, values bound, never spliced."""
-    return and_(true(), *(_clause(column, condition) for condition in filter.conditions))
+    """Compile a filter to a boolean expression over the column, its path a bound value."""
+    return path_clause(column, literal(filter_path(filter), Text))
 
 
-def _clause(column: ColumnElement[JSON], condition: Condition) -> ColumnElement[bool]:
+def path_clause(column: ColumnElement[JSON], path: ColumnElement[str]) -> ColumnElement[bool]:
+    """Test the column against a path that ``filter_path`` gives."""
+    match = column.op("@@", is_comparison=True, return_type=Boolean())
+    clause: ColumnElement[bool] = match(cast(path, JSONPATH))
+    return clause
+
+
+def filter_path(filter: Filter) -> str:  # noqa: A002 - the field's word
+    """Write a filter as a path that is true or false for every value, never unknown."""
+    return " && ".join(["exists($)", *map(_path, filter.conditions)])
+
+
+def _path(condition: Condition) -> str:
     match condition:
         case AnyOf():
-            # Containment, because a GIN index answers it, and because ["a", "b"] @> "a" holds
-            # for lists only when the wanted value is wrapped likewise.
-            return or_(
-                false(),
-                *(
-                    column.op("@>", is_comparison=True)(_bound(shape))
-                    for value in condition.values
-                    for shape in (
-                        _nested(condition.field, value),
-                        _nested(condition.field, [value]),
-                    )
-                ),
-            )
+            # Without a value to equal, nothing does.
+            tests = [f"@ == {_literal(value)}" for value in condition.values] or ["!exists($)"]
+            return _exists(condition.field, " || ".join(tests))
         case Compare():
-            path = "$" + "".join(f".{json.dumps(part)}" for part in condition.field.split(".", 1))
-            # A list is unwrapped once by `?`; the comparison would unwrap a list in it once more.
-            test = f'@.type() != "array" && @ {condition.comparison} $wanted'
-            return func.jsonb_path_exists(
-                column,
-                cast(literal(f"{path} ? ({test})"), JSONPATH),
-                _bound({"wanted": condition.value}),
-            )
+            return _exists(condition.field, f"@ {condition.comparison} {_literal(condition.value)}")
         case Not():
-            return not_(_clause(column, condition.condition))
+            return f"!({_path(condition.condition)})"
 
 
-def _nested(field: str, value: Scalar | list[Scalar]) -> JSON:
-    for part in reversed(field.split(".", 1)):
-        value = {part: value}  # type: ignore[assignment] # grows outwards into an object
-    return value
+def _exists(field: str, test: str) -> str:
+    # `exists` makes false of what is unknown, a comparison of a text with a number, say. `?`
+    # unwraps a list once; the comparison would unwrap a list within it once more.
+    names = "".join(f".{_literal(name)}" for name in field.split(".", 1))
+    return f'exists(${names} ? (@.type() != "array" && ({test})))'
 
 
-def _bound(value: JSON) -> ColumnElement[JSON]:
-    return bindparam(None, value, type_=JSONB, unique=True)
+def _literal(value: JSON) -> str:
+    # A path's literals are those of JSON, escapes included.
+    return json.dumps(value)

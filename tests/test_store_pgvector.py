@@ -10,15 +10,19 @@ import numpy as np
 import psycopg
 import pytest
 from psycopg import errors
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from search_app.errors import StoreError, StoreRefusedError, StoreUnavailableError
 from search_app.filters import parse_filter
+from search_app.jsonb import filter_path
+from search_app.stores.base import MAX_K
 from search_app.stores.memory import MemoryStore
 from search_app.stores.pgvector import HNSW_FROM, PgvectorStore
 from search_app.stores.pgvector_errors import CollisionError, translated
-from search_app.types import Point
+from search_app.stores.pgvector_search import approximate_search, comparing, walking
+from search_app.stores.pgvector_tables import read_layout
+from search_app.types import Point, Scored
 from tests.own_database import own_database
 from tests.points import (
     DIMENSIONS,
@@ -31,8 +35,6 @@ from tests.points import (
     vector_of,
 )
 from tests.store_contract import StoreContract
-
-Statements = list[tuple[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -61,25 +63,26 @@ async def filled(engine: AsyncEngine) -> AsyncIterator[tuple[PgvectorStore, list
 
 
 @pytest.fixture
-def statements(engine: AsyncEngine) -> Iterator[Statements]:
-    """Record what is executed."""
-    seen: Statements = []
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Record each approximate search: whether it gave the answer."""
+    answered: list[bool] = []
 
-    def record(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        seen.append((statement, parameters))
+    async def record(*args: Any, **kwargs: Any) -> list[Scored] | None:
+        found = await approximate_search(*args, **kwargs)
+        answered.append(found is not None)
+        return found
 
-    event.listen(engine.sync_engine, "before_cursor_execute", record)
-    yield seen
-    event.remove(engine.sync_engine, "before_cursor_execute", record)
+    monkeypatch.setattr("search_app.stores.pgvector.approximate_search", record)
+    return answered
 
 
-async def explain(engine: AsyncEngine, seen: Statements) -> str:
-    """Explain the last statement, with the settings that were made before it."""
-    *_, before, (statement, parameters) = seen.copy()
+async def plan(engine: AsyncEngine, statement: str, **parameters: object) -> str:
+    """Explain a statement of a search."""
     async with engine.begin() as connection:
-        if "set_config" in before[0]:
-            await connection.exec_driver_sql(*before)
-        lines = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+        query = "[" + ",".join(["0.2"] * 24) + "]"
+        lines = await connection.exec_driver_sql(
+            f"EXPLAIN {statement}", {"query": query, "k": 10, **parameters}
+        )
         return "\n".join(line for (line,) in lines)
 
 
@@ -108,26 +111,57 @@ class TestPgvectorStore(StoreContract):
 # Plans
 
 
+@pytest.mark.parametrize("condition", [[], ["language=en"], ["meta.n<1000"]])
 async def test_exact_search_compares_and_approximate_search_walks(
-    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]], statements: Statements
-) -> None:
-    store, points = filled
-    index_id, query = points[0].index_id, units(1, 24, seed=2)[0]
-    await store.optimize(index_id)
-    for wanted in (None, parse_filter(["language=en"])):
-        await store.search(index_id, query, k=10, filter=wanted, exact=True)
-        assert "hnsw" not in await explain(engine, statements)
-        await store.search(index_id, query, k=10, filter=wanted)
-        assert "_hnsw" in await explain(engine, statements)
-
-
-async def test_a_selective_filter_uses_the_index_on_fields(
-    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]], statements: Statements
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]], condition: list[str]
 ) -> None:
     store, points = filled
     await store.optimize(points[0].index_id)
-    await store.count(points[0].index_id, parse_filter(["meta.n=7"]))
-    assert "_fields" in await explain(engine, statements)
+    async with engine.begin() as connection:
+        layout = await read_layout(connection, points[0].index_id)
+    wanted = parse_filter(condition)
+    given = {} if wanted is None else {"path": filter_path(wanted)}
+    exact = comparing(layout, engine.dialect, filtered=bool(condition))
+    walk = walking(layout, engine.dialect, filtered=bool(condition))
+    assert "_hnsw" not in await plan(engine, exact, **given)
+    assert "_hnsw" in await plan(engine, walk, **given, candidates=20)
+
+
+async def test_a_selective_filter_uses_the_index_on_fields(
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]]
+) -> None:
+    store, points = filled
+    await store.optimize(points[0].index_id)
+    async with engine.begin() as connection:
+        layout = await read_layout(connection, points[0].index_id)
+    wanted = parse_filter(["meta.n=7"])
+    assert wanted is not None
+    walk = walking(layout, engine.dialect, filtered=True)
+    assert "_fields" in await plan(engine, walk, path=filter_path(wanted), candidates=20)
+
+
+@pytest.mark.parametrize("k", [1, 90, 500, MAX_K])
+async def test_the_walk_is_wide_enough_for_any_k(
+    filled: tuple[PgvectorStore, list[Point]], walks: list[bool], k: int
+) -> None:
+    store, points = filled
+    await store.optimize(points[0].index_id)
+    for wanted in (None, parse_filter(["meta.n<1400"])):
+        hits = await store.search(points[0].index_id, units(1, 24)[0], k=k, filter=wanted)
+        assert len(hits) == k
+    assert walks == [True, True]
+
+
+async def test_a_walk_that_cannot_tell_is_followed_by_an_exact_search(
+    filled: tuple[PgvectorStore, list[Point]], walks: list[bool]
+) -> None:
+    store, points = filled
+    index_id, near = points[0].index_id, units(1, 24, seed=2)[0]
+    await store.upsert(index_id, twins := [make_point(index_id, near) for _ in range(300)])
+    await store.optimize(index_id)
+    hits = await store.search(index_id, near, k=5)
+    assert [hit.chunk_id for hit in hits] == [point.chunk_id for point in by_id(twins)[:5]]
+    assert walks == [False]
 
 
 async def test_settings_of_a_search_do_not_outlive_it(
@@ -186,7 +220,7 @@ async def test_more_dimensions_than_pgvector_holds_are_refused(engine: AsyncEngi
 async def test_another_process_learns_of_a_new_hnsw_index_in_time(
     engine: AsyncEngine,
     filled: tuple[PgvectorStore, list[Point]],
-    statements: Statements,
+    walks: list[bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, points = filled
@@ -196,14 +230,14 @@ async def test_another_process_learns_of_a_new_hnsw_index_in_time(
     await store.optimize(index_id)
     monkeypatch.setattr("search_app.stores.pgvector._LAYOUT_S", 0.0)
     await other.search(index_id, query, k=1)
-    assert "_hnsw" in await explain(engine, statements)
+    assert walks == [True]
 
 
 # Building
 
 
 async def test_an_unfinished_index_is_not_used_and_built_anew(
-    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]], statements: Statements
+    engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]], walks: list[bool]
 ) -> None:
     store, points = filled
     index_id, query = points[0].index_id, units(1, 24)[0]
@@ -219,7 +253,7 @@ async def test_an_unfinished_index_is_not_used_and_built_anew(
         )
     other = PgvectorStore(engine, hnsw_from=1000)
     assert await other.search(index_id, query, k=10) == before
-    assert "_hnsw" not in await explain(engine, statements)
+    assert walks == [True]
     await other.optimize(index_id)
     assert await valid_indexes(engine, index_id) == COMPLETE
     assert await other.search(index_id, query, k=10) == before
@@ -365,6 +399,24 @@ async def test_a_cancelled_write_leaves_all_or_nothing(
         await asyncio.gather(write, return_exceptions=True)
         found = await everything(store, index_id)
         assert same(found, by_id(points)) or same(found, by_id(rewritten))
+
+
+async def test_a_cancelled_search_spoils_no_connection(
+    url: str, filled: tuple[PgvectorStore, list[Point]]
+) -> None:
+    _, points = filled
+    engine = create_async_engine(url, pool_size=1, max_overflow=0)
+    store = PgvectorStore(engine, hnsw_from=1000)
+    await store.optimize(points[0].index_id)
+    query = units(1, 24)[0]
+    expected = await store.search(points[0].index_id, query, k=10)
+    for turn in range(20):
+        search = asyncio.create_task(store.search(points[0].index_id, query, k=10))
+        await asyncio.sleep(turn / 10_000)
+        search.cancel()
+        await asyncio.gather(search, return_exceptions=True)
+        assert await store.search(points[0].index_id, query, k=10) == expected
+    await engine.dispose()
 
 
 async def test_two_engines_write_the_same_new_ids_at_once(url: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter, passes
 from search_app.stores.base import VectorStore
-from search_app.stores.points import check_k, check_vector, encoded_fields, stacked
+from search_app.stores.points import check_distinct, check_k, check_vector, encoded_fields, stacked
 from search_app.types import JSON, Matrix, Point, Scored, Vector
 
 _BLOCK = 4096
@@ -45,6 +45,7 @@ class MemoryStore(VectorStore):
         """Write points by chunk id, replacing any that are there."""
         if points:
             space = self._space(index_id)
+            check_distinct(points)
             matrix = stacked(points, index_id, space.dimensions)
             space.write(points, matrix, [encoded_fields(point.fields) for point in points])
 

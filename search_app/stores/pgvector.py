@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import DropTable
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter
-from search_app.jsonb import filter_clause
 from search_app.stores.base import VectorStore
 from search_app.stores.pgvector_build import build_indexes
 from search_app.stores.pgvector_copy import copy_stream
 from search_app.stores.pgvector_errors import CollisionError, store_errors
 from search_app.stores.pgvector_rows import (
+    number_of_points,
     points_after,
     points_by_id,
     remove,
@@ -33,7 +33,7 @@ from search_app.stores.pgvector_tables import (
     points_table,
     read_layout,
 )
-from search_app.stores.points import check_k, check_vector, encoded_fields, stacked
+from search_app.stores.points import check_distinct, check_k, check_vector, encoded_fields
 from search_app.types import JSON, Point, Scored, Vector
 
 HNSW_FROM = 5_000
@@ -54,6 +54,7 @@ class PgvectorStore(VectorStore):
 
     def __init__(self, engine: AsyncEngine, *, hnsw_from: int = HNSW_FROM) -> None:
         self._engine = engine
+        self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._hnsw_from = hnsw_from
         self._layouts: dict[UUID, tuple[float, Layout]] = {}
 
@@ -90,14 +91,16 @@ class PgvectorStore(VectorStore):
         """
         if not points:
             return
+        check_distinct(points)
         # One order for all writers: better for the primary key, and rarely a deadlock.
         ordered = sorted(points, key=lambda point: point.chunk_id.bytes)
         chunk_ids = [point.chunk_id for point in ordered]
 
         async def write(connection: AsyncConnection, layout: Layout) -> None:
-            matrix = stacked(ordered, index_id, layout.dimensions)
             await remove(connection, layout.table, chunk_ids)
-            await stream(connection, layout.table, copy_stream(ordered, matrix))
+            await stream(
+                connection, layout.table, copy_stream(ordered, index_id, layout.dimensions)
+            )
 
         await self._write(index_id, write)
 
@@ -134,7 +137,7 @@ class PgvectorStore(VectorStore):
     ) -> list[Scored]:
         """Find the k nearest points that pass the filter, by HNSW where there is one."""
         check_k(k)
-        async with self._transaction(index_id) as (connection, layout):
+        async with self._open(self._reader, index_id) as (connection, layout):
             check_vector(vector, layout.dimensions)
             if layout.has_hnsw and not exact:
                 found = await approximate_search(connection, layout, vector, k=k, condition=filter)
@@ -144,23 +147,20 @@ class PgvectorStore(VectorStore):
 
     async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
         """Get points with their vectors, in id order."""
-        async with self._transaction(index_id) as (connection, layout):
+        async with self._open(self._reader, index_id) as (connection, layout):
             return await points_by_id(connection, layout.table, chunk_ids)
 
     async def scan(
         self, index_id: UUID, *, after: UUID | None = None, limit: int = 1000, vectors: bool = False
     ) -> list[Point]:
         """Get the next points in ascending id order."""
-        async with self._transaction(index_id) as (connection, layout):
+        async with self._open(self._reader, index_id) as (connection, layout):
             return await points_after(connection, layout.table, after, limit=limit, vectors=vectors)
 
     async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
         """Count the points that pass the filter."""
-        async with self._transaction(index_id) as (connection, layout):
-            statement = select(func.count()).select_from(layout.table)
-            if filter is not None:
-                statement = statement.where(filter_clause(layout.table.c.fields, filter))
-            return (await connection.execute(statement)).scalar_one()
+        async with self._open(self._reader, index_id) as (connection, layout):
+            return await number_of_points(connection, layout.table, filter)
 
     async def optimize(self, index_id: UUID) -> None:
         """Build the HNSW index, once there are enough points, and the one for filters."""
@@ -175,10 +175,12 @@ class PgvectorStore(VectorStore):
                 await connection.execute(text("SELECT 1"))
 
     @asynccontextmanager
-    async def _transaction(self, index_id: UUID) -> AsyncIterator[tuple[AsyncConnection, Layout]]:
+    async def _open(
+        self, engine: AsyncEngine, index_id: UUID
+    ) -> AsyncIterator[tuple[AsyncConnection, Layout]]:
         try:
             with store_errors():
-                async with self._engine.begin() as connection:
+                async with engine.begin() as connection:
                     yield connection, await self._layout(connection, index_id)
         except StoreRefusedError:
             # The index may have been dropped or made anew elsewhere.
@@ -197,9 +199,9 @@ class PgvectorStore(VectorStore):
         # which only the unique key then sees. Whoever lost starts again and replaces them.
         for _ in range(_ATTEMPTS - 1):
             try:
-                async with self._transaction(index_id) as (connection, layout):
+                async with self._open(self._engine, index_id) as (connection, layout):
                     return await write(connection, layout)
             except CollisionError:
                 await asyncio.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
-        async with self._transaction(index_id) as (connection, layout):
+        async with self._open(self._engine, index_id) as (connection, layout):
             return await write(connection, layout)

@@ -8,11 +8,12 @@ through numpy at once, where the driver would convert value by value.
 
 import struct
 from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 import numpy as np
 
-from search_app.stores.points import encoded_fields
-from search_app.types import Matrix, Point, Vector
+from search_app.stores.points import encoded_fields, stacked
+from search_app.types import Point, Vector
 
 COLUMNS = (
     "chunk_id",
@@ -32,18 +33,19 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 _FIRST_ID = struct.pack(">hi", len(COLUMNS), 16)
 _NEXT_ID = struct.pack(">i", 16)
-_JSONB_VERSION = b"\x01"
+_JSONB = struct.Struct(">ib")
+_JSONB_VERSION = 1
 
 
-def copy_stream(points: Sequence[Point], matrix: Matrix) -> Iterator[bytes]:
-    """Encode points in blocks; row i of the matrix is the vector of ``points[i]``.
+def copy_stream(points: Sequence[Point], index_id: UUID, dimensions: int) -> Iterator[bytes]:
+    """Check and encode points block by block, while the server takes in the block before.
 
     Raises:
-        StoreRefusedError: fields that cannot be stored.
+        StoreRefusedError: a vector or fields that cannot be stored.
     """
     yield _HEADER
     for start in range(0, len(points), _BLOCK):
-        yield _block(points[start : start + _BLOCK], matrix[start : start + _BLOCK])
+        yield _block(points[start : start + _BLOCK], index_id, dimensions)
     yield _TRAILER
 
 
@@ -52,34 +54,27 @@ def received_vector(sent: bytes) -> Vector:
     return np.frombuffer(sent, ">f4", offset=4).astype(np.float32)
 
 
-def _block(points: Sequence[Point], matrix: Matrix) -> bytes:
-    width = 4 * matrix.shape[1]
-    vectors = matrix.astype(">f4").tobytes()
-    vector_header = struct.pack(">ihh", 4 + width, matrix.shape[1], 0)
-    return b"".join(
-        b"".join(
-            (
-                _identifiers(point),
-                _fields(point),
-                vector_header,
-                vectors[row * width : (row + 1) * width],
-            )
+def _block(points: Sequence[Point], index_id: UUID, dimensions: int) -> bytes:
+    width = 4 * dimensions
+    vectors = memoryview(stacked(points, index_id, dimensions).astype(">f4").tobytes())
+    vector_header = struct.pack(">ihh", 4 + width, dimensions, 0)
+    parts: list[bytes | memoryview] = []
+    for row, point in enumerate(points):
+        fields = encoded_fields(point.fields)
+        parts += (
+            _FIRST_ID,
+            point.chunk_id.bytes,
+            _NEXT_ID,
+            point.document_id.bytes,
+            _NEXT_ID,
+            point.run_id.bytes,
+            _NEXT_ID,
+            point.index_id.bytes,
+            _NEXT_ID,
+            point.model_version_id.bytes,
+            _JSONB.pack(1 + len(fields), _JSONB_VERSION),
+            fields,
+            vector_header,
+            vectors[row * width : (row + 1) * width],
         )
-        for row, point in enumerate(points)
-    )
-
-
-def _identifiers(point: Point) -> bytes:
-    first, *rest = (
-        point.chunk_id.bytes,
-        point.document_id.bytes,
-        point.run_id.bytes,
-        point.index_id.bytes,
-        point.model_version_id.bytes,
-    )
-    return _FIRST_ID + first + b"".join(_NEXT_ID + value for value in rest)
-
-
-def _fields(point: Point) -> bytes:
-    encoded = encoded_fields(point.fields)
-    return struct.pack(">i", 1 + len(encoded)) + _JSONB_VERSION + encoded
+    return b"".join(parts)

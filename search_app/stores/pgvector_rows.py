@@ -4,13 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg import sql
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Delete,
-    Row,
     Select,
     Table,
     Text,
@@ -26,7 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.filters import Filter
+from search_app.jsonb import filter_clause
 from search_app.stores.pgvector_copy import COLUMNS, received_vector
+from search_app.stores.pgvector_reading import driver_of, rows_of_last
 from search_app.types import Point
 
 _PLAIN = COLUMNS[:-1]
@@ -35,9 +36,7 @@ _PLAIN = COLUMNS[:-1]
 
 async def stream(connection: AsyncConnection, table: Table, blocks: Iterable[bytes]) -> None:
     """Send a binary COPY stream into a table, inside the open transaction."""
-    driver = (await connection.get_raw_connection()).driver_connection
-    if not isinstance(driver, psycopg.AsyncConnection):
-        raise TypeError(f"the pgvector store needs an engine on psycopg 3, not {type(driver)}")
+    driver = await driver_of(connection)
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(str(table.schema), table.name),
         sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
@@ -71,9 +70,7 @@ async def points_by_id(
 ) -> list[Point]:
     """Read the given points with their vectors, in id order."""
     statement = _points(table, vectors=True).where(table.c.chunk_id == any_(_ids()))
-    return _read(
-        (await connection.execute(statement, {"ids": list(chunk_ids)})).all(), vectors=True
-    )
+    return await _read(connection, statement, ids=list(chunk_ids))
 
 
 async def points_after(
@@ -83,7 +80,17 @@ async def points_after(
     statement = _points(table, vectors=vectors).limit(limit)
     if after is not None:
         statement = statement.where(table.c.chunk_id > after)
-    return _read((await connection.execute(statement)).all(), vectors=vectors)
+    return await _read(connection, statement)
+
+
+async def number_of_points(
+    connection: AsyncConnection, table: Table, condition: Filter | None
+) -> int:
+    """Count the points that pass."""
+    statement = select(func.count()).select_from(table)
+    if condition is not None:
+        statement = statement.where(filter_clause(table.c.fields, condition))
+    return (await connection.execute(statement)).scalar_one()
 
 
 def _delete(table: Table) -> Delete:
@@ -98,20 +105,24 @@ def _points(table: Table, *, vectors: bool) -> Select[Any]:
     columns: list[ColumnElement[Any]] = [table.c[name] for name in _PLAIN]
     if vectors:
         # Bytes, not the text form: bit for bit without parsing, and several times quicker.
-        columns.append(func.vector_send(table.c.embedding).label("sent"))
+        columns.append(func.vector_send(table.c.embedding))
     return select(*columns).order_by(table.c.chunk_id)
 
 
-def _read(rows: Sequence[Row[Any]], *, vectors: bool) -> list[Point]:
+async def _read(
+    connection: AsyncConnection, statement: Select[Any], **given: object
+) -> list[Point]:
+    compiled = statement.compile(dialect=connection.dialect)
+    rows = await rows_of_last(connection, (str(compiled), compiled.construct_params(given)))
     return [
         Point(
-            chunk_id=row.chunk_id,
-            document_id=row.document_id,
-            run_id=row.run_id,
-            index_id=row.index_id,
-            model_version_id=row.model_version_id,
-            fields=row.fields,
-            vector=received_vector(row.sent) if vectors else None,
+            chunk_id=chunk_id,
+            document_id=document_id,
+            run_id=run_id,
+            index_id=index_id,
+            model_version_id=model_version_id,
+            fields=fields,
+            vector=received_vector(sent[0]) if sent else None,
         )
-        for row in rows
+        for chunk_id, document_id, run_id, index_id, model_version_id, fields, *sent in rows
     ]

@@ -1,14 +1,26 @@
 """Nearest-neighbour statements, and what they find."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from pgvector.sqlalchemy import HALFVEC, VECTOR
-from sqlalchemy import ColumnElement, Double, Row, Select, bindparam, cast, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Double,
+    Integer,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.filters import Filter
-from search_app.jsonb import filter_clause
+from search_app.jsonb import filter_path, path_clause
+from search_app.stores.pgvector_reading import Rows, rows_of_last
 from search_app.stores.pgvector_tables import Layout
 from search_app.types import Scored, Vector
 
@@ -16,13 +28,13 @@ LEAST_EFFORT = 100
 MOST_EFFORT = 1000
 """Bounds of ``hnsw.ef_search``; the upper one is pgvector's own."""
 
-# One round trip, ended by the transaction, so that neither a pool nor a proxy carries it along.
-# A plan kept for any filter would guess that filter's selectivity: each search is planned anew.
-_EFFORT = text("""
-    SELECT set_config('hnsw.ef_search', :effort, true),
+# For this transaction alone, so that neither a pool nor a proxy carries it along. A plan kept for
+# any filter would guess that filter's selectivity: each search is planned anew.
+_EFFORT = """
+    SELECT set_config('hnsw.ef_search', %(effort)s, true),
            set_config('hnsw.iterative_scan', 'relaxed_order', true),
            set_config('plan_cache_mode', 'force_custom_plan', true)
-""")
+"""
 
 
 async def exact_search(
@@ -32,8 +44,9 @@ async def exact_search(
 
     The order is that of the float32 column, which no HNSW index covers: none can be used.
     """
-    statement = _measured(layout, condition).order_by("distance", "chunk_id").limit(k)
-    return _scored((await connection.execute(statement, {"query": vector})).all())
+    statement = comparing(layout, connection.dialect, filtered=condition is not None)
+    given = _parameters(vector, condition) | {"k": k}
+    return _scored(await rows_of_last(connection, (statement, given)))
 
 
 async def approximate_search(
@@ -46,47 +59,65 @@ async def approximate_search(
         candidate ties with the k-th, so that points with lower ids may have been left out.
     """
     effort = min(MOST_EFFORT, max(LEAST_EFFORT, 2 * k))
-    await connection.execute(_EFFORT, {"effort": str(effort)})
     # Without a filter the walk has seen that many anyway; with one, each costs more walking.
     candidates = max(effort if condition is None else 2 * k, k + 1)
-    nearest = (
-        _measured(layout, condition).order_by(_walk(layout)).limit(candidates).subquery("nearest")
-    )
-    farthest = func.max(nearest.c.distance).over().label("farthest")
-    statement = select(nearest, farthest).order_by("distance", "chunk_id").limit(k)
-    rows = (await connection.execute(statement, {"query": vector})).all()
-    if len(rows) < k or rows[-1].distance == rows[-1].farthest:
+    statement = walking(layout, connection.dialect, filtered=condition is not None)
+    given = _parameters(vector, condition) | {"k": k, "candidates": candidates}
+    rows = await rows_of_last(connection, (_EFFORT, {"effort": str(effort)}), (statement, given))
+    if len(rows) < k:
         return None
-    return _scored(rows)
+    *_, distance, farthest = rows[-1]
+    return None if distance == farthest else _scored(rows)
 
 
-def _measured(layout: Layout, condition: Filter | None) -> Select[Any]:
-    table = layout.table
-    distance: ColumnElement[float] = table.c.embedding.op("<#>", return_type=Double())(
-        _query(layout)
-    ).label("distance")
-    statement = select(table.c.chunk_id, table.c.run_id, distance)
-    return (
-        statement
-        if condition is None
-        else statement.where(filter_clause(table.c.fields, condition))
-    )
+# The text of a statement depends on the table and on whether there is a filter, nothing else, and
+# writing it takes longer than many a search.
+@lru_cache(maxsize=256)
+def comparing(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
+    """Write the statement of an exact search: chunk id, run id, distance."""
+    statement = _measured(layout, filtered=filtered).order_by("distance", "chunk_id")
+    return str(statement.limit(_integer("k")).compile(dialect=dialect))
 
 
-def _walk(layout: Layout) -> ColumnElement[float]:
+@lru_cache(maxsize=256)
+def walking(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
+    """Write the statement of an approximate search: as above, and the farthest distance met."""
     half = HALFVEC(layout.dimensions)
-    return cast(layout.table.c.embedding, half).op("<#>", return_type=Double())(
-        cast(_query(layout), half)
+    order = cast(layout.table.c.embedding, half).op("<#>")(cast(_query(layout), half))
+    walked = _measured(layout, filtered=filtered).order_by(order).limit(_integer("candidates"))
+    nearest = walked.subquery("nearest")
+    farthest = func.max(nearest.c.distance).over()
+    statement = select(nearest, farthest).order_by("distance", "chunk_id").limit(_integer("k"))
+    return str(statement.compile(dialect=dialect))
+
+
+def _measured(layout: Layout, *, filtered: bool) -> Select[Any]:
+    table = layout.table
+    measured: ColumnElement[float] = table.c.embedding.op("<#>", return_type=Double())(
+        _query(layout)
     )
+    statement = select(table.c.chunk_id, table.c.run_id, measured.label("distance"))
+    if not filtered:
+        return statement
+    return statement.where(path_clause(table.c.fields, bindparam("path", type_=Text)))
 
 
 def _query(layout: Layout) -> ColumnElement[Any]:
-    vector = VECTOR(layout.dimensions)
-    return cast(bindparam("query", type_=vector), vector)
+    return cast(bindparam("query", type_=Text), VECTOR(layout.dimensions))
 
 
-def _scored(rows: Sequence[Row[Any]]) -> list[Scored]:
-    # `<#>` is the negative inner product; adding 0 turns a score of -0.0 into 0.0.
+def _integer(name: str) -> ColumnElement[int]:
+    return bindparam(name, type_=Integer)
+
+
+def _parameters(vector: Vector, condition: Filter | None) -> dict[str, Any]:
+    query: dict[str, Any] = {"query": f"[{','.join(map(str, vector.tolist()))}]"}
+    return query if condition is None else query | {"path": filter_path(condition)}
+
+
+def _scored(rows: Rows) -> list[Scored]:
+    # `<#>` is the negative inner product; taken from 0, a score is never -0.0.
     return [
-        Scored(chunk_id=row.chunk_id, run_id=row.run_id, score=0.0 - row.distance) for row in rows
+        Scored(chunk_id=chunk_id, run_id=run_id, score=0.0 - distance)
+        for chunk_id, run_id, distance, *_ in rows
     ]

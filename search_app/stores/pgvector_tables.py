@@ -19,7 +19,7 @@ MOST_HNSW_DIMENSIONS = 4_000
 """Most that an HNSW index over ``halfvec`` takes; beyond, every search is exact."""
 
 HNSW_LINKS = 16
-HNSW_CONSTRUCTION = 128
+HNSW_CONSTRUCTION = 100
 
 
 @dataclass(frozen=True, kw_only=True)

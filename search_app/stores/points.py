@@ -10,6 +10,8 @@ from search_app.errors import StoreRefusedError
 from search_app.stores.base import MAX_K
 from search_app.types import JSON, Matrix, Point, Vector
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def check_k(k: int) -> None:
     """Raise ValueError unless ``k`` is 1 to MAX_K."""
@@ -32,29 +34,42 @@ def check_vector(vector: Vector, dimensions: int) -> None:
         raise StoreRefusedError("a vector holds NaN or infinity; embed the text again")
 
 
-def stacked(points: Sequence[Point], index_id: UUID, dimensions: int) -> Matrix:
-    """Check points as a whole and stack their vectors, (n, d) float32.
+def check_distinct(points: Sequence[Point]) -> None:
+    """Check that no id is given twice.
 
     Raises:
-        StoreRefusedError: a vector that is missing or does not fit, an id given twice, or a point
-            that says it belongs to another index.
+        StoreRefusedError: one is, and which of the two vectors was meant cannot be told.
     """
-    if len({point.chunk_id for point in points}) != len(points):
+    if len({point.chunk_id.int for point in points}) != len(points):
         raise StoreRefusedError("a chunk id was given twice in one write; give each id once")
-    for point in points:
-        if point.vector is None:
-            raise StoreRefusedError(f"chunk {point.chunk_id} came without a vector")
-        if point.index_id != index_id:
-            raise StoreRefusedError(
-                f"chunk {point.chunk_id} belongs to index {point.index_id}, not {index_id}"
-            )
-        if point.vector.dtype != np.float32 or point.vector.shape != (dimensions,):
-            check_vector(point.vector, dimensions)
-    matrix = np.stack([point.vector for point in points if point.vector is not None])
+
+
+def stacked(points: Sequence[Point], index_id: UUID, dimensions: int) -> Matrix:
+    """Check points and stack their vectors, (n, d) float32.
+
+    Raises:
+        StoreRefusedError: a vector that is missing or does not fit, or a point that says it
+            belongs to another index.
+    """
+    vectors = [_vector(point, index_id, dimensions) for point in points]
+    matrix = np.concatenate(vectors).reshape(len(vectors), dimensions)
     if not np.isfinite(matrix).all():
-        row = int(np.argmin(np.isfinite(matrix).all(axis=1)))
-        check_vector(matrix[row], dimensions)
+        for vector in vectors:
+            check_vector(vector, dimensions)
     return matrix
+
+
+def _vector(point: Point, index_id: UUID, dimensions: int) -> Vector:
+    if point.index_id is not index_id and point.index_id != index_id:
+        raise StoreRefusedError(
+            f"chunk {point.chunk_id} belongs to index {point.index_id}, not {index_id}"
+        )
+    vector = point.vector
+    if vector is None:
+        raise StoreRefusedError(f"chunk {point.chunk_id} came without a vector")
+    if vector.dtype != np.float32 or vector.shape != (dimensions,):
+        check_vector(vector, dimensions)
+    return vector
 
 
 def encoded_fields(fields: Mapping[str, JSON]) -> bytes:
@@ -64,9 +79,7 @@ def encoded_fields(fields: Mapping[str, JSON]) -> bytes:
         StoreRefusedError: not JSON, or text that no database can hold (NUL, half a surrogate pair).
     """
     try:
-        encoded = json.dumps(
-            fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
+        encoded = _JSON.encode(fields).encode()
     except (TypeError, ValueError, RecursionError) as exc:
         raise StoreRefusedError(f"filter fields cannot be written as JSON: {exc}") from exc
     # The escape may also be six harmless characters after a backslash; only then look closer.

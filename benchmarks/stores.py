@@ -1,0 +1,319 @@
+"""The pgvector store against bare COPY and bare SQL on the same server, in the same run.
+
+The vectors are synthetic: 50 broad topics in a space of 40 dimensions, mapped to 384 with a little
+noise in all of them. The widths are chosen so that an HNSW search among 20,000 of them is about as
+hard as among 20,000 short English passages embedded by multilingual-e5-small: at ef 100 it reads
+about 2,200 pages and finds 0.99 of the ten nearest (e5: 1,960 pages, 0.989).
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import numpy as np
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from benchmarks.workplace import figure, heading, scratch_database
+from search_app.filters import AnyOf, Filter
+from search_app.stores.pgvector import PgvectorStore
+from search_app.stores.pgvector_copy import COLUMNS, copy_stream
+from search_app.stores.pgvector_search import LEAST_EFFORT
+from search_app.types import Matrix, Point, Vector
+
+POINTS = 100_000
+DIMENSIONS = 384
+QUERIES = 200
+K = 10
+
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
+Search = Callable[[Vector], Awaitable[list[UUID]]]
+
+
+def main() -> None:
+    """Print the figures, on an embedded server or the one whose address is given."""
+    asyncio.run(measure(*sys.argv[1:2]))
+
+
+async def measure(database_url: str | None = None) -> None:
+    """Write, build, search and read 100,000 points."""
+    heading(f"pgvector store: {POINTS:,} points of {DIMENSIONS} dimensions")
+    if database_url is not None:
+        await _measure(database_url)
+        return
+    with scratch_database() as url:
+        await _measure(url)
+
+
+async def _measure(url: str) -> None:
+    drawn = synthetic(POINTS + QUERIES)
+    vectors, queries = drawn[:POINTS], drawn[POINTS:]
+    engine = create_async_engine(url)
+    store = PgvectorStore(engine)
+    async with _connected(url) as connection:
+        try:
+            points = await _writing(connection, store, vectors)
+            try:
+                await _building(store, points)
+                await _searching(connection, store, points, queries)
+                await _reading(store, points[0].index_id)
+            finally:
+                await store.drop(points[0].index_id)
+        finally:
+            await engine.dispose()
+
+
+def synthetic(rows: int) -> Matrix:
+    """Make unit vectors that lie in topics."""
+    draw = np.random.default_rng(5)
+    spread = draw.standard_normal((40, DIMENSIONS)) / np.sqrt(40)
+    topics = draw.standard_normal((50, 40))[draw.integers(50, size=rows)]
+    inner = topics + 1.75 * draw.standard_normal((rows, 40))
+    outer = (inner @ spread + 0.1 * draw.standard_normal((rows, DIMENSIONS))).astype(np.float32)
+    vectors: Matrix = outer / np.linalg.norm(outer, axis=1, keepdims=True)
+    return vectors
+
+
+def _points(index_id: UUID, vectors: Matrix) -> list[Point]:
+    documents, run, version = [uuid4() for _ in range(POINTS // 10)], uuid4(), uuid4()
+    return [
+        Point(
+            chunk_id=uuid4(),
+            document_id=documents[number // 10],
+            index_id=index_id,
+            model_version_id=version,
+            run_id=run,
+            fields={
+                "language": "en" if number % 3 else "ja",
+                "source": f"docs/part{number // 10}.md",
+                "folder": ["docs"],
+                "type": "markdown",
+                "meta": {"year": 2000 + number % 25, "shelf": number % 100},
+            },
+            vector=vector,
+        )
+        for number, vector in enumerate(vectors)
+    ]
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Connection]:
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
+        yield connection
+
+
+async def _writing(connection: Connection, store: PgvectorStore, vectors: Matrix) -> list[Point]:
+    """Write the same points three ways, twice and in turns; keep the last table of the store."""
+
+    async def upsert(_: Connection, points: Sequence[Point]) -> float:
+        started = time.perf_counter()
+        await store.upsert(points[0].index_id, points)
+        return time.perf_counter() - started
+
+    ways = {"stream": _copy_stream, "rows": _copy_rows, "upsert": upsert}
+    best = dict.fromkeys(ways, float("inf"))
+    points: list[Point] = []
+    for way in [*ways, *ways]:
+        if points:
+            await store.drop(points[0].index_id)
+        points = _points(uuid4(), vectors)
+        await store.create(points[0].index_id, DIMENSIONS)
+        best[way] = min(best[way], await ways[way](connection, points))
+    best["replace"] = await upsert(connection, points)
+    rates = {way: POINTS / seconds for way, seconds in best.items()}
+    _rate("binary COPY, encoded beforehand", rates["stream"])
+    _rate("binary COPY, row by row through the driver", rates["rows"])
+    _rate("upsert, new ids", rates["upsert"], of=rates["stream"])
+    _rate("upsert, all ids replaced", rates["replace"], of=rates["stream"])
+    return points
+
+
+def _rate(name: str, rate: float, *, of: float | None = None) -> None:
+    figure(name, f"{rate:,.0f} rows/s")
+    if of is not None:
+        ratio = rate / of
+        figure("  as a part of COPY", f"{ratio:.2f}", target=">= 0.5", reached=ratio >= 0.5)
+
+
+def _table(index_id: UUID) -> sql.Identifier:
+    return sql.Identifier("vectors", f"index_{index_id.hex}")
+
+
+def _copy_into(index_id: UUID) -> sql.Composed:
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(_table(index_id), columns)
+
+
+async def _copy_stream(connection: Connection, points: Sequence[Point]) -> float:
+    blocks = list(copy_stream(points, points[0].index_id, DIMENSIONS))
+    started = time.perf_counter()
+    statement = _copy_into(points[0].index_id)
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for block in blocks:
+            await copy.write(block)
+    return time.perf_counter() - started
+
+
+async def _copy_rows(connection: Connection, points: Sequence[Point]) -> float:
+    from pgvector.psycopg import register_vector_async
+
+    await register_vector_async(connection)
+    started = time.perf_counter()
+    statement = _copy_into(points[0].index_id)
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types([*["uuid"] * 5, "jsonb", "vector"])
+        for point in points:
+            await copy.write_row(_row(point))
+    return time.perf_counter() - started
+
+
+def _row(point: Point) -> tuple[object, ...]:
+    return (
+        point.chunk_id,
+        point.document_id,
+        point.run_id,
+        point.index_id,
+        point.model_version_id,
+        Jsonb(point.fields),
+        point.vector,
+    )
+
+
+async def _building(store: PgvectorStore, points: Sequence[Point]) -> None:
+    started = time.perf_counter()
+    await store.optimize(points[0].index_id)
+    figure("HNSW and field index built", f"{time.perf_counter() - started:.0f} s")
+
+
+async def _searching(
+    connection: Connection, store: PgvectorStore, points: Sequence[Point], queries: Matrix
+) -> None:
+    index_id = points[0].index_id
+    bare = await _bare(connection, index_id)
+
+    async def search(query: Vector) -> list[UUID]:
+        return [hit.chunk_id for hit in await store.search(index_id, query, k=K)]
+
+    ours, theirs = await _in_turns(queries, search, bare)
+    figure(f"bare SQL kNN at ef {LEAST_EFFORT}, p50, p95", _percentiles(theirs))
+    figure("search, p50, p95", _percentiles(ours))
+    ratio = float(np.median(ours) / np.median(theirs))
+    figure("search p50 / bare p50", f"{ratio:.2f}", target="<= 2", reached=ratio <= 2)
+    recall = await _recall(points, queries, bare)
+    figure("recall@10 of bare SQL kNN", f"{recall:.3f}")
+    recall = await _recall(points, queries, search)
+    figure("recall@10 of search", f"{recall:.3f}", target=">= 0.95", reached=recall >= 0.95)
+    await _filtered(store, points, queries)
+
+    async def exact(query: Vector) -> list[UUID]:
+        return [hit.chunk_id for hit in await store.search(index_id, query, k=K, exact=True)]
+
+    figure("exact search, p50, p95", _percentiles(await _timed(queries[:30], exact)))
+
+
+async def _filtered(store: PgvectorStore, points: Sequence[Point], queries: Matrix) -> None:
+    for share, wanted in (
+        ("1 %", AnyOf(field="meta.shelf", values=(7,))),
+        ("4 %", AnyOf(field="meta.year", values=(2007,))),
+        ("33 %", AnyOf(field="language", values=("ja",))),
+    ):
+        passing = [
+            point
+            for point in points
+            if wanted.values[0] in (*point.fields["meta"].values(), point.fields["language"])
+        ]
+
+        async def search(query: Vector, wanted: AnyOf = wanted) -> list[UUID]:
+            hits = await store.search(
+                points[0].index_id, query, k=K, filter=Filter(conditions=(wanted,))
+            )
+            return [hit.chunk_id for hit in hits]
+
+        figure(f"search, {share} pass, p50, p95", _percentiles(await _timed(queries, search)))
+        recall = await _recall(passing, queries, search)
+        figure(
+            f"recall@10, {share} pass", f"{recall:.3f}", target=">= 0.95", reached=recall >= 0.95
+        )
+
+
+async def _bare(connection: Connection, index_id: UUID) -> Search:
+    """Give the nearest-neighbour query alone, prepared, with the effort that the store uses."""
+    await connection.execute("LOAD 'vector'")
+    await connection.execute(f"SET hnsw.ef_search = {LEAST_EFFORT}".encode())
+    statement = sql.SQL(
+        "SELECT chunk_id, embedding <#> %(query)s::vector FROM {} "
+        "ORDER BY embedding::halfvec({}) <#> %(query)s::vector::halfvec({}) LIMIT {}"
+    ).format(_table(index_id), sql.Literal(DIMENSIONS), sql.Literal(DIMENSIONS), sql.Literal(K))
+
+    async def run(query: Vector) -> list[UUID]:
+        cursor = await connection.execute(
+            statement, {"query": "[" + ",".join(map(str, query.tolist())) + "]"}, prepare=True
+        )
+        return [row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)]
+
+    return run
+
+
+async def _reading(store: PgvectorStore, index_id: UUID) -> None:
+    started = time.perf_counter()
+    assert await store.count(index_id) == POINTS
+    figure("count", f"{1e3 * (time.perf_counter() - started):.0f} ms")
+    for vectors in (False, True):
+        rate = await _scan_rate(store, index_id, vectors=vectors)
+        name = "scan with vectors" if vectors else "scan"
+        if vectors:
+            figure(name, f"{rate:,.0f} points/s")
+        else:
+            figure(name, f"{rate:,.0f} points/s", target=">= 50,000", reached=rate >= 50_000)
+
+
+async def _scan_rate(store: PgvectorStore, index_id: UUID, *, vectors: bool) -> float:
+    started, seen, after = time.perf_counter(), 0, None
+    while page := await store.scan(index_id, after=after, limit=5000, vectors=vectors):
+        seen, after = seen + len(page), page[-1].chunk_id
+    assert seen == POINTS
+    return seen / (time.perf_counter() - started)
+
+
+async def _timed(queries: Matrix, search: Search) -> list[float]:
+    return (await _in_turns(queries, search))[0]
+
+
+async def _in_turns(queries: Matrix, *searches: Search) -> list[list[float]]:
+    """Time every search for every query, in turns, so that a busy moment meets them all."""
+    for search in searches:
+        for query in queries[:10]:
+            await search(query)
+    taken: list[list[float]] = [[] for _ in searches]
+    for query in queries:
+        for search, seconds in zip(searches, taken, strict=True):
+            started = time.perf_counter()
+            await search(query)
+            seconds.append(time.perf_counter() - started)
+    return taken
+
+
+def _percentiles(seconds: Sequence[float]) -> str:
+    half, most = 1e3 * np.quantile(seconds, [0.5, 0.95])
+    return f"{half:.1f}, {most:.1f} ms"
+
+
+async def _recall(points: Sequence[Point], queries: Matrix, search: Search) -> float:
+    matrix = np.stack([point.vector for point in points if point.vector is not None])
+    found = 0
+    for query in queries:
+        nearest = np.argpartition(-(matrix @ query), K)[:K]
+        wanted = {points[row].chunk_id for row in nearest}
+        found += len(wanted.intersection(await search(query)))
+    return found / (K * len(queries))
+
+
+if __name__ == "__main__":
+    main()
