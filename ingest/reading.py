@@ -5,7 +5,7 @@ the corpus.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
@@ -28,6 +28,9 @@ LOOKUP = 256
 DOCUMENTS_AT_ONCE = 64
 CHUNKS_AT_ONCE = 512
 """A reading is handed on once it has so many documents or chunks."""
+
+LONGEST_URI = 2_500
+"""Bytes of a source's or document's uri; an index of PostgreSQL takes no more than 2,700."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,12 @@ class Reading:
     documents: list[tuple[OpenSource, PlannedDocument]] = field(default_factory=list)
     failures: list[tuple[OpenSource | None, SourceError]] = field(default_factory=list)
     exhausted: list[OpenSource] = field(default_factory=list)
+    chunks: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Say whether it is time to hand this on."""
+        return len(self.documents) >= DOCUMENTS_AT_ONCE or self.chunks >= CHUNKS_AT_ONCE
 
 
 async def readings(
@@ -86,44 +95,76 @@ async def readings(
 
 def _read(
     batch: Sequence[SourceRef | SourceError],
-    known: dict[str, KnownSource],
+    known: Mapping[str, KnownSource],
     options: ReadOptions,
 ) -> Iterator[Reading]:
-    reading, chunks = Reading(), 0
+    reading = Reading()
     for item in batch:
         if isinstance(item, SourceError):
             reading.failures.append((None, item))
             continue
-        earlier = known.get(item.uri)
-        source = OpenSource(
-            id=source_id(options.collection.id, item.uri),
-            uri=item.uri,
-            size=item.size,
-            reader=loaders.reader(item, options.load),
-        )
-        try:
-            source.content_hash = loaders.content_hash(item)
-        except SourceError as exc:
-            reading.opened.append(source)
-            reading.failures.append((source, exc))
-            reading.exhausted.append(source)
+        source = _open(reading, item, known.get(item.uri), options)
+        if source is None:
             continue
-        if earlier is not None and _unchanged(earlier, source):
-            reading.unchanged.append((source.id, item))
-            continue
-        reading.opened.append(source)
         for document in loaders.load(item, options.load, expected_hash=source.content_hash):
-            if isinstance(document, SourceError):
-                reading.failures.append((source, document))
-                continue
-            planned = _plan(document, item.root, options)
-            reading.documents.append((source, planned))
-            chunks += sum(len(cut) for cut in planned.chunks.values())
-            if len(reading.documents) >= DOCUMENTS_AT_ONCE or chunks >= CHUNKS_AT_ONCE:
+            _take(reading, source, document, item.root, options)
+            if reading.full:
                 yield reading
-                reading, chunks = Reading(), 0
+                reading = Reading()
         reading.exhausted.append(source)
     yield reading
+
+
+def _open(
+    reading: Reading, item: SourceRef, earlier: KnownSource | None, options: ReadOptions
+) -> OpenSource | None:
+    """Decide whether a source has to be read; None where it is unchanged or cannot be."""
+    if (refusal := _too_long(item.uri)) is not None:
+        reading.failures.append((None, refusal))
+        return None
+    source = OpenSource(
+        id=source_id(options.collection.id, item.uri),
+        uri=item.uri,
+        size=item.size,
+        reader=loaders.reader(item, options.load),
+    )
+    try:
+        source.content_hash = loaders.content_hash(item)
+    except SourceError as exc:
+        reading.opened.append(source)
+        reading.failures.append((source, exc))
+        reading.exhausted.append(source)
+        return None
+    if earlier is not None and _unchanged(earlier, source):
+        reading.unchanged.append((source.id, item))
+        return None
+    reading.opened.append(source)
+    return source
+
+
+def _take(
+    reading: Reading,
+    source: OpenSource,
+    document: LoadedDocument | SourceError,
+    root: str,
+    options: ReadOptions,
+) -> None:
+    refusal = document if isinstance(document, SourceError) else _too_long(document.uri)
+    if refusal is not None:
+        reading.failures.append((source, refusal))
+    elif isinstance(document, LoadedDocument):
+        planned = _plan(document, root, options)
+        reading.documents.append((source, planned))
+        reading.chunks += sum(len(cut) for cut in planned.chunks.values())
+
+
+def _too_long(uri: str) -> SourceError | None:
+    size = len(uri.encode())
+    if size <= LONGEST_URI:
+        return None
+    return SourceError(
+        f"{uri[:80]}…", f"its path and key have {size:,} bytes; at most {LONGEST_URI:,} are kept"
+    )
 
 
 def _unchanged(earlier: KnownSource, now: OpenSource) -> bool:

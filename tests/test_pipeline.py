@@ -391,3 +391,21 @@ async def test_another_embedder_makes_another_version(services: Services, folder
 async def test_a_nameless_collection_is_refused(services: Services, folder: Path) -> None:
     with pytest.raises(InvalidInputError, match="printable"):
         await ingest(services, IngestRequest(arguments=[str(folder)], collection=" "))
+
+
+async def test_a_path_beyond_what_an_index_takes_is_one_failure(
+    services: Services, tmp_path: Path
+) -> None:
+    deep = tmp_path / "deep"
+    inner = deep
+    for _ in range(14):
+        inner /= "d" * 200
+    # In steps, because one call takes no path of this length.
+    for part in (deep, *reversed(inner.relative_to(deep).parents)):
+        (deep / part).mkdir(exist_ok=True)
+    inner.mkdir()
+    (inner / "far.txt").write_text("Far down.", encoding="utf-8")
+    (deep / "near.txt").write_text("Near the top.", encoding="utf-8")
+    report = await add(services, deep)
+    assert (report.documents.added, report.documents.failed) == (1, 1)
+    assert "at most 2,500" in report.errors[0].reason

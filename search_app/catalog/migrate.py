@@ -36,7 +36,8 @@ def current(database_url: str) -> str | None:
     with _connected(database_url) as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return None if found is None else str(found)
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
