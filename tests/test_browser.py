@@ -430,11 +430,17 @@ CONTRAST = """() => {
     }
     return [255, 255, 255, 255];
   };
+  const opacity = (element) => element === null
+    ? 1 : getComputedStyle(element).opacity * opacity(element.parentElement);
+  const blended = (top, bottom, share) => top.map((v, i) => v * share + bottom[i] * (1 - share));
   const found = [];
   for (const element of document.querySelectorAll("body *")) {
     const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
     if (!own || !element.checkVisibility({ visibilityProperty: true })) continue;
-    const [a, b] = [luminance(parse(getComputedStyle(element).color)), luminance(behind(element))];
+    const back = behind(element);
+    const text = parse(getComputedStyle(element).color);
+    const share = (text[3] / 255) * opacity(element);
+    const [a, b] = [luminance(blended(text, back, share)), luminance(back)];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) found.push([element.className || element.tagName, ratio]);
   }

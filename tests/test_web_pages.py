@@ -14,9 +14,10 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 import search_app.web
+from ingest.pipeline import IngestRequest, ingest, remove
 from search_app.bootstrap import Services
 from search_app.catalog.engine import create_engine
-from search_app.config import load_settings
+from search_app.config import Settings, load_settings
 from search_app.errors import ModelMismatchError, UnmovedError
 from search_app.web.app import create_app
 from search_app.web.assets import DIRECTORY
@@ -535,3 +536,22 @@ def test_words_for_people() -> None:
         "Unknown",
         "xx",
     )
+
+
+async def test_counts_follow_what_is_ingested_and_removed(
+    settings: Settings, services: Services, tmp_path: Path
+) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+
+    async def counts(add: str) -> tuple[str, list[str]]:
+        (folder / add).write_text(f"A note on granite for {add}.\n", encoding="utf-8")
+        await ingest(services, IngestRequest(arguments=[str(folder)]))
+        page = Page(opened, "/?q=granite")
+        return page.texts("#count span")[-1], page.texts("#facet-folder + ul .choice-count")
+
+    with TestClient(create_app(settings), base_url=HOST, headers=HTML) as opened:
+        assert await counts("one.md") == ("1 document", ["1"])
+        assert await counts("two.md") == ("2 documents", ["2"])
+        await remove(services, source=str(folder / "two.md"), collection="default")
+        assert Page(opened, "/?q=granite").texts("#count span")[-1] == "1 document"

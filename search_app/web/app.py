@@ -1,7 +1,7 @@
 """The web application, put together."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import cache, partial
 
 from fastapi import FastAPI
@@ -22,6 +22,7 @@ from search_app.web import (
     theme,
 )
 from search_app.web.assets import Assets
+from search_app.web.counting import Counter
 from search_app.web.csrf import FormTokens
 from search_app.web.description import describe
 from search_app.web.failures import answer
@@ -47,12 +48,9 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.renderer = Renderer(assets=assets, tokens=FormTokens(load_key(settings)))
-        if services is not None:
-            app.state.services = services
-            yield
-            return
-        async with open_services(settings) as opened:
+        async with nullcontext(services) if services else open_services(settings) as opened:
             app.state.services = opened
+            app.state.counter = Counter(opened.engine)
             yield
 
     app = FastAPI(

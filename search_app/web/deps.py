@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from search_app.bootstrap import Services
 from search_app.errors import NotFoundError
+from search_app.web.counting import Counter
 
 
 def _services(request: Request) -> Services:
@@ -14,8 +15,16 @@ def _services(request: Request) -> Services:
     return opened
 
 
+def _counter(request: Request) -> Counter:
+    made: Counter = request.app.state.counter
+    return made
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 """The services that the application opened when it started."""
+
+CounterDep = Annotated[Counter, Depends(_counter)]
+"""What counts documents, and remembers."""
 
 
 def page_id(text: str, noun: str) -> UUID:

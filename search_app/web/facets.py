@@ -4,12 +4,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from search_app.catalog import documents
-from search_app.catalog.engine import transaction
 from search_app.filters import AnyOf, Filter, parse_filter
 from search_app.types import Collection
+from search_app.web.counting import Counter, Facets
 from search_app.web.state import SearchState
 from search_app.web.words import language_name
 
@@ -64,7 +61,7 @@ def chips(state: SearchState) -> list[Chip]:
     ]
 
 
-async def facets(engine: AsyncEngine, collection: Collection, state: SearchState) -> list[Facet]:
+async def facets(counter: Counter, collection: Collection, state: SearchState) -> list[Facet]:
     """Count, for each field, the documents that the filters on the other fields leave.
 
     Raises:
@@ -74,7 +71,7 @@ async def facets(engine: AsyncEngine, collection: Collection, state: SearchState
     # Fields without a choice of their own share one query.
     free = tuple(field for field in FIELDS if not chosen[field])
     groups = [group for group in (free, *((f,) for f in FIELDS if chosen[f])) if group]
-    counts = await asyncio.gather(*(_count(engine, collection, state, group) for group in groups))
+    counts = await asyncio.gather(*(_count(counter, collection, state, group) for group in groups))
     counted = {field: values for group in counts for field, values in group.items()}
     return [
         facet
@@ -84,11 +81,10 @@ async def facets(engine: AsyncEngine, collection: Collection, state: SearchState
 
 
 async def _count(
-    engine: AsyncEngine, collection: Collection, state: SearchState, fields: Sequence[str]
-) -> dict[str, dict[str, int]]:
+    counter: Counter, collection: Collection, state: SearchState, fields: Sequence[str]
+) -> Facets:
     others = [text for text in state.filters if _field(text) not in fields]
-    async with transaction(engine) as connection:
-        return await documents.facets(connection, collection, parse_filter(others), fields)
+    return await counter.facets(collection, others, fields)
 
 
 def _field(text: str) -> str | None:

@@ -1,0 +1,30 @@
+"""Cheap looks at the catalog, for pages that are shown at every search."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from search_app.catalog.tables import collections, runs
+from search_app.types import JSON, Collection
+
+
+async def collection_names(connection: AsyncConnection) -> list[Collection]:
+    """List all collections by name, counting nothing."""
+    rows = await connection.execute(
+        select(collections.c.id, collections.c.name).order_by(collections.c.name)
+    )
+    return [Collection(id=row.id, name=row.name) for row in rows]
+
+
+async def latest_change(connection: AsyncConnection, collection: Collection) -> JSON:
+    """Give a value that differs once documents were written or removed.
+
+    Only runs do that, and record their counts as they go.
+    """
+    statement = (
+        select(runs.c.id, runs.c.status, runs.c.counts)
+        .where(runs.c.collection_id == collection.id)
+        .order_by(runs.c.started_at.desc(), runs.c.id)
+        .limit(1)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else [str(row.id), row.status, row.counts]
