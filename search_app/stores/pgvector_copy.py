@@ -44,8 +44,9 @@ def copy_stream(points: Sequence[Point], index_id: UUID, dimensions: int) -> Ite
         StoreRefusedError: a vector or fields that cannot be stored.
     """
     yield _HEADER
+    fields = _EncodedFields()
     for start in range(0, len(points), _BLOCK):
-        yield _block(points[start : start + _BLOCK], index_id, dimensions)
+        yield _block(points[start : start + _BLOCK], index_id, dimensions, fields)
     yield _TRAILER
 
 
@@ -54,13 +55,25 @@ def received_vector(sent: bytes) -> Vector:
     return np.frombuffer(sent, ">f4", offset=4).astype(np.float32)
 
 
-def _block(points: Sequence[Point], index_id: UUID, dimensions: int) -> bytes:
+class _EncodedFields(dict[int, bytes]):
+    """Fields by identity: the chunks of a document mostly share one mapping."""
+
+    def of(self, point: Point) -> bytes:
+        key = id(point.fields)
+        if key not in self:
+            encoded = encoded_fields(point.fields)
+            self[key] = _JSONB.pack(1 + len(encoded), _JSONB_VERSION) + encoded
+        return self[key]
+
+
+def _block(
+    points: Sequence[Point], index_id: UUID, dimensions: int, fields: _EncodedFields
+) -> bytes:
     width = 4 * dimensions
     vectors = memoryview(stacked(points, index_id, dimensions).astype(">f4").tobytes())
     vector_header = struct.pack(">ihh", 4 + width, dimensions, 0)
     parts: list[bytes | memoryview] = []
     for row, point in enumerate(points):
-        fields = encoded_fields(point.fields)
         parts += (
             _FIRST_ID,
             point.chunk_id.bytes,
@@ -72,8 +85,7 @@ def _block(points: Sequence[Point], index_id: UUID, dimensions: int) -> bytes:
             point.index_id.bytes,
             _NEXT_ID,
             point.model_version_id.bytes,
-            _JSONB.pack(1 + len(fields), _JSONB_VERSION),
-            fields,
+            fields.of(point),
             vector_header,
             vectors[row * width : (row + 1) * width],
         )
