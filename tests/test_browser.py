@@ -12,7 +12,15 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Request,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from search_app.web.app import create_app
 from tests.web_site import ATTACK, Site, built_site
@@ -336,6 +344,24 @@ def test_a_mistake_is_explained_in_place(page: Page, complaints: list[str]) -> N
     complaints.clear()
     page.locator(".chip").click()
     expect(page.locator(".hit").first).to_be_visible()
+
+
+def test_without_an_answer_the_browser_itself_tries(page: Page, complaints: list[str]) -> None:
+    page.goto("/?q=harbour")
+
+    def refuse(route: Route) -> None:
+        if "hx-request" in route.request.headers:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/?*", refuse)
+    page.evaluate("window.stayed = true")
+    search(page, "ferry")
+    assert query(page)["q"] == ["ferry"]
+    assert page.evaluate("window.stayed") is None
+    assert complaints
+    complaints.clear()
 
 
 def background(page: Page) -> str:

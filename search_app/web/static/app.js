@@ -112,9 +112,9 @@
     document.getElementById("results")?.removeAttribute("aria-busy");
   });
 
-  // The server cannot be reached at all: leave it to the browser to say so, and to try again.
+  // No answer at all: leave it to the browser to say so, and to offer to try again.
   document.addEventListener("htmx:error", (event) => {
     const action = event.detail?.ctx?.request?.action;
-    if (action && event.target.id === "search") location.assign(action);
+    if (action && event.target.matches("form, a")) location.assign(action);
   });
 })();
