@@ -68,12 +68,16 @@ async def remove_source(
 
 
 async def remove_unseen(
-    services: Services, targets: Sequence[Target], source_id: UUID, run_id: UUID, counts: Counts
+    services: Services,
+    targets: Sequence[Target],
+    source_ids: Sequence[UUID],
+    run_id: UUID,
+    counts: Counts,
 ) -> None:
-    """Remove the documents that a source, just read to its end, no longer has."""
-    while True:
+    """Remove the documents that sources, just read to their end, no longer have."""
+    while source_ids:
         async with transaction(services.engine) as connection:
-            found = await documents.unseen_of_source(connection, source_id, run_id, BATCH)
+            found = await documents.unseen_of_sources(connection, source_ids, run_id, BATCH)
         if not found:
             return
         await remove_documents(services, targets, found, counts)

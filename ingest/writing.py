@@ -6,7 +6,7 @@ the new form of the documents are committed together; only then do the old chunk
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -89,8 +89,9 @@ class Writer:
         await self._fail(reading.failures)
         changes = await self._changes(reading.documents)
         await self._put_pending(changes)
+        missing = await self._missing(changes)
         for change in changes:
-            await self._gather(change)
+            await self._gather(change, missing)
         for source in reading.exhausted:
             source.exhausted = True
             self._progress.read(uri=source.uri, size=source.size)
@@ -213,33 +214,31 @@ class Writer:
                 ],
             )
 
-    async def _gather(self, change: Change) -> None:
-        """Add a document's missing vectors to the segment, flushing as often as it fills."""
-        change.source.outstanding += 1
-        missing = await self._missing(change.document)
-        self._progress.planned(sum(len(works) for works in missing.values()))
-        for index_id, works in missing.items():
-            for work in works:
-                self._segment.works[index_id].append(work)
-                if len(self._segment.works[index_id]) >= SEGMENT:
-                    await self.flush()
-        self._segment.complete.append(change)
-
-    async def _missing(self, document: PlannedDocument) -> dict[UUID, list[Work]]:
+    async def _missing(self, changes: Sequence[Change]) -> dict[UUID, set[UUID]]:
+        """Say for each index which chunks have no vector there yet."""
         missing = {}
         async with transaction(self._engine) as connection:
             for target in self.targets:
-                planned = document.chunks[target.index.chunking.name]
-                there = await records.embedded(
-                    connection, target.index.id, [chunk.id for chunk in planned]
-                )
-                missing[target.index.id] = [
-                    Work(chunk=chunk, fields=document.fields)
-                    for chunk in planned
-                    if chunk.id not in there
-                ]
+                name = target.index.chunking.name
+                planned = {chunk.id for change in changes for chunk in change.document.chunks[name]}
+                there = await records.embedded(connection, target.index.id, list(planned))
+                missing[target.index.id] = planned - there
                 self.counts.chunks.reused += len(there)
+        self._progress.planned(sum(len(chunk_ids) for chunk_ids in missing.values()))
         return missing
+
+    async def _gather(self, change: Change, missing: Mapping[UUID, set[UUID]]) -> None:
+        """Add a document's missing vectors to the segment, flushing as often as it fills."""
+        change.source.outstanding += 1
+        for target in self.targets:
+            index_id = target.index.id
+            for chunk in change.document.chunks[target.index.chunking.name]:
+                if chunk.id in missing[index_id]:
+                    work = Work(chunk=chunk, fields=change.document.fields)
+                    self._segment.works[index_id].append(work)
+                    if len(self._segment.works[index_id]) >= SEGMENT:
+                        await self.flush()
+        self._segment.complete.append(change)
 
     async def _update_fields(self, complete: Sequence[Change]) -> None:
         """Bring the filter fields of vectors that stay up to date with their documents."""
@@ -302,12 +301,9 @@ class Writer:
         await self._close(list(done.values()))
 
     async def _close(self, finished: Sequence[OpenSource]) -> None:
-        for source in finished:
-            if source.failures == 0:
-                # Only of a source that was read whole can it be said what it no longer has.
-                await remove_unseen(
-                    self._services, self.targets, source.id, self._run_id, self.counts
-                )
+        # Only of a source that was read whole can it be said what it no longer has.
+        whole = [source.id for source in finished if source.failures == 0]
+        await remove_unseen(self._services, self.targets, whole, self._run_id, self.counts)
         async with transaction(self._engine) as connection:
             await sources.finish(connection, [_finished(source) for source in finished])
 

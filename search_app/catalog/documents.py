@@ -220,13 +220,13 @@ async def complete(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]
         await connection.execute(_COMPLETE, arrays)
 
 
-async def unseen_of_source(
-    connection: AsyncConnection, source_id: UUID, run_id: UUID, limit: int
+async def unseen_of_sources(
+    connection: AsyncConnection, source_ids: Sequence[UUID], run_id: UUID, limit: int
 ) -> list[UUID]:
-    """List documents of a source that the run, having read the source whole, did not meet."""
+    """List documents of sources that the run, having read the sources whole, did not meet."""
     statement = (
         select(documents.c.id)
-        .where(documents.c.source_id == source_id)
+        .where(documents.c.source_id == func.any(list(source_ids)))
         .where(documents.c.seen_run_id.is_distinct_from(run_id))
         .limit(limit)
     )
