@@ -21,6 +21,8 @@ from search_app.catalog.embedded import EmbeddedPostgres
 from search_app.catalog.embedded_place import Owner, Place, find_place, is_alive
 from search_app.errors import EmbeddedPostgresError
 
+pytestmark = pytest.mark.slow  # real servers, killed
+
 ROOT = os.geteuid() == 0
 CLIENT = """
 import sys
@@ -435,6 +437,23 @@ def test_a_folder_that_is_no_cluster_is_refused(make_new: Make) -> None:
     with pytest.raises(EmbeddedPostgresError, match="not a PostgreSQL cluster"):
         server.start()
     assert (place.cluster / "thesis.doc").exists()
+
+
+def test_a_cluster_may_be_moved_and_linked_to(make_new: Make, tmp_path: Path) -> None:
+    server = make_new()
+    data_dir = server.log_path.parent
+    (tmp_path / "disk").mkdir()
+    tmp_path.chmod(0o700)
+    data_dir.mkdir()
+    (data_dir / "postgres").symlink_to("../disk/pgdata")
+    with pytest.raises(EmbeddedPostgresError, match="named postgres"):
+        server.start()
+    (data_dir / "postgres").unlink()
+    (data_dir / "postgres").symlink_to("../disk/postgres")
+    assert place_of(server).cluster == (tmp_path / "disk" / "postgres").resolve()
+    (tmp_path / "disk" / "other").touch()
+    server.destroy()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["other"]
 
 
 def test_a_server_that_dies_says_why(make: Make) -> None:

@@ -10,6 +10,7 @@ import shutil
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -224,4 +225,7 @@ def _destroy(place: Place) -> None:
         place.log.unlink(missing_ok=True)
         if place.home != place.data_dir:
             place.link.unlink()
-            shutil.rmtree(place.home)
+            for name in ("clients.lock", "server.lock", "start.lock", "data_dir"):
+                (place.home / name).unlink(missing_ok=True)
+            with suppress(OSError):  # whoever set the link may keep other things there
+                place.home.rmdir()

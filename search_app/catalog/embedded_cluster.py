@@ -175,4 +175,4 @@ def telling(output: str) -> str:
         mark = _TROUBLE.search(line)
         if mark:
             return line[mark.end() :].strip()
-    return lines[-1] if lines else "it says nothing"
+    return f"no reason given; the last line is {lines[-1]!r}" if lines else "no reason given"

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,15 +117,18 @@ def find_place(data_dir: Path) -> Place:
 def _choose_owner(data_dir: Path) -> Owner:
     if os.geteuid() != 0:
         return Owner(uid=os.geteuid(), gid=os.getegid())
-    import pwd
+    import pwd  # missing on Windows, where this module is imported though never used
 
-    users = {user.pw_uid: user for user in pwd.getpwall()}
-    names = {user.pw_name: user.pw_uid for user in users.values()}
-    paths = [path for path in (data_dir / "postgres", data_dir) if path.exists()]
-    candidates = [*(path.stat().st_uid for path in paths), *map(names.get, _UNPRIVILEGED)]
-    for uid in candidates:
-        if uid and uid in users:
-            return Owner(uid=uid, gid=users[uid].pw_gid)
+    cluster, folder = data_dir / "postgres", data_dir.stat()
+    if cluster.exists() and cluster.stat().st_uid != 0:
+        return Owner(uid=cluster.stat().st_uid, gid=cluster.stat().st_gid)
+    if folder.st_uid != 0:
+        with suppress(KeyError):  # initdb refuses a user without a name
+            return Owner(uid=folder.st_uid, gid=pwd.getpwuid(folder.st_uid).pw_gid)
+    for name in _UNPRIVILEGED:
+        with suppress(KeyError):
+            user = pwd.getpwnam(name)
+            return Owner(uid=user.pw_uid, gid=user.pw_gid)
     raise EmbeddedPostgresError(
         "PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody; "
         "run as another user or set DATABASE_URL"
@@ -147,13 +150,17 @@ def _choose_home(data_dir: Path, owner: Owner) -> Path:
 
 
 def _linked_home(link: Path) -> Path:
-    home = link.readlink().parent
-    if not home.is_dir():
+    target = link.parent / link.readlink()
+    if target.name != link.name:
         raise EmbeddedPostgresError(
-            f"{link} points to {link.readlink()}, which is gone; restore it, or remove the link "
-            "to begin with an empty database"
+            f"{link} points to {target}; it may only point to a folder that is named {link.name}"
         )
-    return home.resolve()
+    if not target.parent.is_dir():
+        raise EmbeddedPostgresError(
+            f"{link} points to {target}, which is gone; restore it, or remove the link to begin "
+            "with an empty database"
+        )
+    return target.parent.resolve()
 
 
 def _home_elsewhere(link: Path, owner: Owner) -> Path:
@@ -177,6 +184,8 @@ def _home_elsewhere(link: Path, owner: Owner) -> Path:
     except BaseException:
         home.rmdir()
         raise
+    # For whoever finds it here and wonders whose it is.
+    (home / "data_dir").write_bytes(os.fsencode(link.parent) + b"\n")
     return home
 
 
