@@ -29,6 +29,9 @@ from search_app.types import JSON
 Scalar = str | int | float | bool
 Comparison = Literal[">=", ">", "<=", "<"]
 
+MOST_FILTERS = 20
+LONGEST_FILTER = 500
+
 FIELDS = ("language", "source", "folder", "type")
 
 _CONDITION = re.compile(
@@ -102,8 +105,24 @@ def parse_filter(texts: Sequence[str]) -> Filter | None:
     Raises:
         InvalidInputError: a condition that the grammar does not know, with an example.
     """
+    _check_texts(texts)
     conditions = tuple(_parse_condition(text) for text in texts if text.strip())
     return Filter(conditions=conditions) if conditions else None
+
+
+def _check_texts(filters: Sequence[str]) -> None:
+    """Refuse filters that no database could hold, or more of them than anyone means."""
+    if len(filters) > MOST_FILTERS:
+        raise InvalidInputError(f"{len(filters)} filters are too many; at most {MOST_FILTERS} work")
+    for text in filters:
+        if len(text) > LONGEST_FILTER:
+            raise InvalidInputError(
+                f"filter {text[:40]!r}… has {len(text):,} characters; at most {LONGEST_FILTER} work"
+            )
+        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise InvalidInputError(
+                f"filter {text[:40]!r} has a NUL or half of a surrogate pair; remove it"
+            )
 
 
 def _parse_condition(text: str) -> Condition:

@@ -15,7 +15,7 @@ from search_app.catalog.engine import transaction
 from search_app.catalog.queries import LoggedSearch
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
-from search_app.errors import InvalidInputError
+from search_app.errors import InvalidInputError, NotFoundError, UnmovedError
 from search_app.filters import Filter, parse_filter
 from search_app.identity import Prover
 from search_app.stores.base import MAX_K, VectorStore
@@ -95,11 +95,33 @@ class Searcher:
         await self._log(request, target, result)
         return result
 
-    async def _embed(self, query: str, target: _Target) -> Vector:
+    async def warm(self) -> None:
+        """Load and prove the models of all active indexes, so that no search has to wait for it.
+
+        What fails here is logged, and told again to whoever searches.
+        """
+        async with transaction(self._engine) as connection:
+            names = [found.name for found in await collections.summaries(connection)]
+        for name in names:
+            try:
+                async with transaction(self._engine) as connection:
+                    target = await _target(connection, name)
+                await self._proved(target)
+            except NotFoundError:
+                # Nothing was ingested into it yet.
+                continue
+            except UnmovedError as exc:
+                log.warning("not ready to search", collection=name, reason=str(exc))
+
+    async def _proved(self, target: _Target) -> Embedder:
         embedder = self._embedder(target.version.spec)
         async with transaction(self._engine) as connection:
             canaries = await models.canaries(connection, target.version.id)
         await self._prover.ensure(embedder, target.version, canaries, target.collection.name)
+        return embedder
+
+    async def _embed(self, query: str, target: _Target) -> Vector:
+        embedder = await self._proved(target)
         unit, _ = normalise(await embedder.embed([query], "query"))
         vector: Vector = unit[0]
         async with transaction(self._engine) as connection:

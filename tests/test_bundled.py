@@ -16,12 +16,12 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from search_app.embedders import bundled, e5_weights
+from search_app.embedders import bundled, e5_graph, e5_weights
 from search_app.embedders.batching import embed_all
 from search_app.embedders.bundled import BundledEmbedder
 from search_app.embedders.e5_tokenizer import TokenCounter, load_tokenizer
 from search_app.embedders.e5_weights import open_weights
-from search_app.errors import ConfigurationError
+from search_app.errors import ConfigurationError, EmbedderUnavailableError
 from search_app.types import Kind, Vector
 from tests.embedder_contract import KINDS, LONG, NAUGHTY, TEXTS, EmbedderContract
 
@@ -330,6 +330,31 @@ async def test_without_its_weights_it_says_what_to_install(
         await embedder.embed(["x"], "query")
     await embedder.aclose()
     open_weights.cache_clear()
+
+
+async def test_a_failure_of_the_runtime_is_told_as_the_embedders(
+    shared: BundledEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _alone(shared, "loaded")
+    assert shared._model is not None
+    encoder = shared._model.encoder
+    monkeypatch.setattr(encoder, "_positions", encoder._positions.astype(np.float64))
+    with pytest.raises(EmbedderUnavailableError, match="ONNX Runtime: .*data type"):
+        await _alone(shared, "of another type than the model takes")
+
+
+async def test_a_model_that_the_runtime_cannot_load_is_told_as_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        e5_graph._GraphBuilder,
+        "layer_norm",
+        lambda graph, source, _name: graph.add("NoSuchOperator", [source]),
+    )
+    embedder = BundledEmbedder(threads=1)
+    with pytest.raises(ConfigurationError, match="onnxruntime .* cannot load the bundled model"):
+        await _alone(embedder, "x")
+    await embedder.aclose()
 
 
 @pytest.mark.slow

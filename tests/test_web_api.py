@@ -31,12 +31,12 @@ from search_app.errors import (
     StoreUnavailableError,
     UnmovedError,
 )
+from search_app.filters import LONGEST_FILTER, MOST_FILTERS
 from search_app.retrieval import LONGEST_QUERY, Searcher
 from search_app.web.app import create_app
 from search_app.web.examples import DETAILS, EXAMPLES
 from search_app.web.guard import LARGEST_BODY
 from search_app.web.problems import Kind, problem_of
-from search_app.web.state import LONGEST_FILTER, MOST_FILTERS
 from tests.web_site import Site, built_site
 
 HOST = "http://localhost"

