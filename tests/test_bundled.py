@@ -339,7 +339,7 @@ async def test_a_failure_of_the_runtime_is_told_as_the_embedders(
     assert shared._model is not None
     encoder = shared._model.encoder
     monkeypatch.setattr(encoder, "_positions", encoder._positions.astype(np.float64))
-    with pytest.raises(EmbedderUnavailableError, match="ONNX Runtime: .*data type"):
+    with pytest.raises(EmbedderUnavailableError, match=r"ONNX Runtime: .*data type"):
         await _alone(shared, "of another type than the model takes")
 
 
@@ -352,7 +352,7 @@ async def test_a_model_that_the_runtime_cannot_load_is_told_as_configuration(
         lambda graph, source, _name: graph.add("NoSuchOperator", [source]),
     )
     embedder = BundledEmbedder(threads=1)
-    with pytest.raises(ConfigurationError, match="onnxruntime .* cannot load the bundled model"):
+    with pytest.raises(ConfigurationError, match=r"onnxruntime .* cannot load the bundled model"):
         await _alone(embedder, "x")
     await embedder.aclose()
 
