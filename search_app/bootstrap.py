@@ -115,9 +115,9 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
         yield settings.database_url.get_secret_value()
         return
     server = EmbeddedPostgres(settings.data_dir)
-    url = await asyncio.to_thread(server.start)
     try:
-        yield url
+        # Inside, because a start that is cancelled half-way goes on in its thread.
+        yield await asyncio.to_thread(server.start)
     finally:
         await asyncio.to_thread(server.release)
 
