@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 SEARCHES = (
     ("why can the same text get a different vector tomorrow", ()),
     ("取り込みを途中で止めたらどうなりますか", ("--filter", "language=ja")),
-    ("retry a request when the server is busy", ("--filter", "folder=packages")),
+    ("tables with colours in a terminal", ("--filter", "folder=packages")),
 )
 
 
