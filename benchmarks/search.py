@@ -102,7 +102,8 @@ async def _table(services: Services, index_id: str) -> str:
         names = await connection.scalars(
             text("SELECT table_name FROM information_schema.tables WHERE table_schema = 'vectors'")
         )
-        return next(str(name) for name in names if index_id.replace("-", "") in name.replace("-", ""))
+        wanted = index_id.replace("-", "")
+        return next(str(name) for name in names if wanted in name.replace("-", ""))
 
 
 async def _timed(queries: list[str], run: Callable[[str], Awaitable[None]]) -> list[float]:
