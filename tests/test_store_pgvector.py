@@ -30,6 +30,7 @@ from tests.points import (
     everything,
     make_point,
     make_points,
+    nearest,
     same,
     units,
     vector_of,
@@ -164,6 +165,24 @@ async def test_a_walk_that_cannot_tell_is_followed_by_an_exact_search(
     assert walks == [False]
 
 
+async def test_a_walk_that_ends_too_early_is_followed_by_an_exact_search(
+    url: str, filled: tuple[PgvectorStore, list[Point]], walks: list[bool]
+) -> None:
+    _, points = filled
+    # Nothing but a walk is planned, and it gives up after a few rows.
+    options = "-c hnsw.max_scan_tuples=1 -c enable_seqscan=off -c enable_bitmapscan=off"
+    engine = create_async_engine(url, connect_args={"options": options})
+    store = PgvectorStore(engine, hnsw_from=1000)
+    await store.optimize(points[0].index_id)
+    query = units(1, 24, seed=2)[0]
+    far = nearest(points, -query, 20)
+    await store.update_fields(points[0].index_id, {key: {"meta": {"n": -1}} for key in far})
+    hits = await store.search(points[0].index_id, query, k=15, filter=parse_filter(["meta.n<0"]))
+    assert [hit.chunk_id for hit in hits] == far[::-1][:15]
+    assert walks == [False]
+    await engine.dispose()
+
+
 async def test_settings_of_a_search_do_not_outlive_it(
     url: str, filled: tuple[PgvectorStore, list[Point]]
 ) -> None:
@@ -293,6 +312,23 @@ async def test_a_build_that_is_cancelled_gives_its_lock_up(
             await build
     await asyncio.wait_for(store.optimize(points[0].index_id), 30)
     assert await valid_indexes(engine, points[0].index_id) == COMPLETE
+
+
+async def test_a_time_limit_for_queries_does_not_end_a_build(
+    url: str, engine: AsyncEngine, filled: tuple[PgvectorStore, list[Point]]
+) -> None:
+    _, points = filled
+    limited = create_async_engine(url, connect_args={"options": "-c statement_timeout=200"})
+    async with engine.connect() as holder:
+        await holder.execution_options(isolation_level="REPEATABLE READ")
+        await holder.execute(text("SELECT count(*) FROM pg_class"))
+        store = PgvectorStore(limited, hnsw_from=1000)
+        build = asyncio.create_task(store.optimize(points[0].index_id))
+        await _waiting_build(engine)
+        await asyncio.sleep(0.4)
+    await build
+    assert await valid_indexes(engine, points[0].index_id) == COMPLETE
+    await limited.dispose()
 
 
 async def test_writers_go_on_while_an_index_is_built(
@@ -490,6 +526,29 @@ async def test_a_statement_that_takes_too_long_is_unavailable(
     with pytest.raises(StoreUnavailableError, match="timeout"):
         await store.upsert(points[0].index_id, make_points(points[0].index_id, vectors))
     await engine.dispose()
+
+
+async def test_a_role_that_owns_only_the_schema_is_enough(postgres_url: str) -> None:
+    with own_database(postgres_url) as url:
+        admin = create_async_engine(url)
+        role = f"role_{uuid4().hex}"
+        async with admin.begin() as connection:
+            await connection.execute(text("CREATE EXTENSION vector"))
+            await connection.execute(text(f"CREATE ROLE {role}"))
+            await connection.execute(text(f"CREATE SCHEMA vectors AUTHORIZATION {role}"))
+        engine = create_async_engine(url, connect_args={"options": f"-c role={role}"})
+        store = PgvectorStore(engine, hnsw_from=10)
+        index_id = uuid4()
+        await store.create(index_id, DIMENSIONS)
+        await store.upsert(index_id, make_points(index_id, units(20)))
+        await store.optimize(index_id)
+        assert len(await store.search(index_id, units(1)[0], k=10)) == 10
+        await store.drop(index_id)
+        await engine.dispose()
+        async with admin.begin() as connection:
+            await connection.execute(text(f"DROP OWNED BY {role}"))
+            await connection.execute(text(f"DROP ROLE {role}"))
+        await admin.dispose()
 
 
 async def test_a_database_without_the_extension_is_refused(postgres_url: str) -> None:

@@ -82,7 +82,9 @@ async def create_table(connection: AsyncConnection, index_id: UUID, dimensions: 
         {"name": f"unmoved {SCHEMA}"},
     )
     await connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
-    await connection.execute(CreateSchema(SCHEMA, if_not_exists=True))
+    if await connection.scalar(text("SELECT to_regnamespace(:name) IS NULL"), {"name": SCHEMA}):
+        # Asked first: IF NOT EXISTS wants the right to create even where there is nothing to do.
+        await connection.execute(CreateSchema(SCHEMA))
     table = points_table(index_id, dimensions)
     await connection.execute(CreateTable(table, if_not_exists=True))
 
