@@ -18,7 +18,9 @@ class VectorStore(ABC):
     deleting what is not there is nothing. Similarity is the inner product.
 
     Every method raises StoreUnavailableError when the store cannot be reached and
-    StoreRefusedError when it says no (an index that was not created, a wrong dimension).
+    StoreRefusedError when it says no: an index that was not created, a wrong dimension, a vector
+    that is not finite float32, a point of another index, an id twice in one call, fields that no
+    JSON can hold. Nothing of a refused call is written.
     """
 
     name: str
@@ -62,7 +64,7 @@ class VectorStore(ABC):
     ) -> list[Scored]:
         """Find the k nearest points that pass the filter, best first, equal scores by chunk id.
 
-        ``k`` is 1 to MAX_K. The result is shorter than k only when fewer points pass the filter,
+        ``k`` is 1 to MAX_K, anything else a ValueError. The result is shorter than k only when fewer points pass the filter,
         approximate search included. Scores are exact inner products of the stored float32 vectors
         either way; ``exact`` also promises that no nearer point was missed.
         """
@@ -86,7 +88,10 @@ class VectorStore(ABC):
 
     @abstractmethod
     async def optimize(self, index_id: UUID) -> None:
-        """Bring the approximate-search structure up to date, where it is not kept so all along."""
+        """Bring the approximate-search structure up to date, where it is not kept so all along.
+
+        May take minutes and waits for older transactions: the caller holds none open.
+        """
 
     @abstractmethod
     async def ping(self) -> None:
