@@ -10,6 +10,7 @@ from pathlib import Path
 from search_app.bootstrap import Services, open_services
 from search_app.catalog.embedded import EmbeddedPostgres
 from search_app.config import load_settings
+from search_app.console import configure_logging
 
 
 @contextmanager
@@ -27,6 +28,7 @@ def scratch_database() -> Iterator[str]:
 async def scratch_services(embedder: str) -> AsyncIterator[Services]:
     """Open services on an embedded server that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="unmoved-bench-") as folder:
+        configure_logging("warning")
         settings = load_settings(
             data_dir=Path(folder) / "data", DATABASE_URL=None, embedder=embedder
         )

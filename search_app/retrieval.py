@@ -7,19 +7,20 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from search_app.catalog import chunks, collections, indexes, models, queries
+from search_app.catalog import chunks, collections, models, queries
 from search_app.catalog.chunks import Passage
-from search_app.catalog.engine import transaction
+from search_app.catalog.engine import reading
 from search_app.catalog.queries import LoggedSearch
+from search_app.catalog.serving import Serving, serving
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
 from search_app.errors import InvalidInputError, NotFoundError, UnmovedError
 from search_app.filters import Filter, parse_filter
 from search_app.identity import Prover
 from search_app.stores.base import MAX_K, VectorStore
-from search_app.types import Collection, Hit, Index, ModelVersion, Scored, SearchResult, Vector
+from search_app.types import Hit, Index, Scored, SearchResult, Vector
 
 LONGEST_QUERY = 2000
 """Most characters of a query; longer texts are documents, not questions."""
@@ -41,15 +42,6 @@ class SearchRequest:
     filters: Sequence[str] = ()
     exact: bool = False
     client: str = "api"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Target:
-    """What a search goes to: the active index and its model."""
-
-    collection: Collection
-    index: Index
-    version: ModelVersion
 
 
 class Searcher:
@@ -84,9 +76,9 @@ class Searcher:
         started = time.perf_counter()
         query = check_request(request)
         filter_ = parse_filter(request.filters)
-        async with transaction(self._engine) as connection:
-            target = await _target(connection, request.collection)
-            vector = await queries.cached_vector(connection, target.version.id, _hash(query))
+        async with reading(self._engine) as connection:
+            target = await serving(connection, request.collection, _hash(query))
+        vector = target.vector
         if vector is None:
             vector = await self._embed(query, target)
         found, more = await self._find(target.index, vector, filter_, request)
@@ -100,12 +92,12 @@ class Searcher:
 
         What fails here is logged, and told again to whoever searches.
         """
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             names = [found.name for found in await collections.summaries(connection)]
         for name in names:
             try:
-                async with transaction(self._engine) as connection:
-                    target = await _target(connection, name)
+                async with reading(self._engine) as connection:
+                    target = await serving(connection, name, b"")
                 await self._proved(target)
             except NotFoundError:
                 # Nothing was ingested into it yet.
@@ -113,18 +105,18 @@ class Searcher:
             except UnmovedError as exc:
                 log.warning("not ready to search", collection=name, reason=str(exc))
 
-    async def _proved(self, target: _Target) -> Embedder:
+    async def _proved(self, target: Serving) -> Embedder:
         embedder = self._embedder(target.version.spec)
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             canaries = await models.canaries(connection, target.version.id)
         await self._prover.ensure(embedder, target.version, canaries, target.collection.name)
         return embedder
 
-    async def _embed(self, query: str, target: _Target) -> Vector:
+    async def _embed(self, query: str, target: Serving) -> Vector:
         embedder = await self._proved(target)
         unit, _ = normalise(await embedder.embed([query], "query"))
         vector: Vector = unit[0]
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             await queries.cache_vector(connection, target.version.id, _hash(query), vector)
         return vector
 
@@ -141,7 +133,7 @@ class Searcher:
         k = wanted
         while True:
             scored = await store.search(index.id, vector, k=k, filter=filter_, exact=request.exact)
-            async with transaction(self._engine) as connection:
+            async with reading(self._engine) as connection:
                 live = await chunks.passages(connection, [found.chunk_id for found in scored])
             hits = [(found, live[found.chunk_id]) for found in scored if found.chunk_id in live]
             if len(hits) >= wanted or len(scored) < k or k == MAX_K:
@@ -150,8 +142,8 @@ class Searcher:
         last = request.first_rank - 1 + request.k
         return hits[:last], len(hits) > last
 
-    async def _log(self, request: SearchRequest, target: _Target, result: SearchResult) -> None:
-        async with transaction(self._engine) as connection:
+    async def _log(self, request: SearchRequest, target: Serving, result: SearchResult) -> None:
+        async with reading(self._engine) as connection:
             await queries.log_search(
                 connection,
                 LoggedSearch(
@@ -197,17 +189,10 @@ def check_request(request: SearchRequest) -> str:
     return query
 
 
-async def _target(connection: AsyncConnection, name: str) -> _Target:
-    collection = await collections.get(connection, name)
-    index = await indexes.active(connection, collection)
-    version = await models.get(connection, index.model_version_id)
-    return _Target(collection=collection, index=index, version=version)
-
-
 def _result(
     request: SearchRequest,
     query: str,
-    target: _Target,
+    target: Serving,
     found: Sequence[tuple[Scored, Passage]],
     *,
     more: bool,

@@ -1,11 +1,13 @@
 """Connections to the catalog, and the one place that translates its driver's errors."""
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import sqlalchemy.exc
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from search_app.errors import CatalogError, CatalogUnavailableError, ConfigurationError
@@ -26,14 +28,33 @@ def create_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
         raise ConfigurationError(
             "DATABASE_URL cannot be read; write postgresql://user:password@host:5432/name"
         ) from exc
-    return create_async_engine(
+    engine = create_async_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=pool_size,
-        # A restarted server must not cost the next user an error.
-        pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "unmoved"},
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_lost)
+    return engine
+
+
+def _refuse_lost(connection: Any, _record: object, _proxy: object) -> None:
+    """Have the pool replace a connection that the server has closed.
+
+    A restarted server must not cost the next user an error. An idle connection has nothing to
+    say, so one that has something to read was closed: asking the socket finds that out without
+    the round trip of a ping.
+    """
+    driver = connection.driver_connection
+    if driver.closed or _readable(driver.pgconn.socket):
+        raise sqlalchemy.exc.DisconnectionError
+
+
+def _readable(descriptor: int) -> bool:
+    # Not select.select, which knows no descriptor above 1023.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @asynccontextmanager
@@ -69,13 +90,24 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a connection whose statements each stand for themselves: no BEGIN, no COMMIT.
+
+    Raises:
+        CatalogError: see ``catalog_errors``.
+    """
+    async with catalog_errors(), engine.connect() as connection:
+        yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
 async def ping(engine: AsyncEngine) -> None:
     """Return if the database answers.
 
     Raises:
         CatalogUnavailableError: it does not.
     """
-    async with transaction(engine) as connection:
+    async with reading(engine) as connection:
         await connection.execute(text("SELECT 1"))
 
 

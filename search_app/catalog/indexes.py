@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import indexes
@@ -11,15 +11,16 @@ from search_app.errors import NotFoundError
 from search_app.types import Chunking, Collection, Index, IndexState
 
 
-def _index(row: Row[tuple[object, ...]]) -> Index:
+def from_row(row: RowMapping) -> Index:
+    """Read an index from a row that has the table's columns, alone or among others."""
     return Index(
-        id=row.id,
-        collection_id=row.collection_id,
-        model_version_id=row.model_version_id,
-        chunking=Chunking(**row.chunking),
-        store=row.store,
-        state=IndexState(row.state),
-        created_at=row.created_at,
+        id=row[indexes.c.id],
+        collection_id=row[indexes.c.collection_id],
+        model_version_id=row[indexes.c.model_version_id],
+        chunking=Chunking(**row[indexes.c.chunking]),
+        store=row[indexes.c.store],
+        state=IndexState(row[indexes.c.state]),
+        created_at=row[indexes.c.created_at],
     )
 
 
@@ -33,7 +34,7 @@ async def create(
     state: IndexState,
 ) -> Index:
     """Record a new index; the store makes room for it separately."""
-    row = await connection.execute(
+    rows = await connection.execute(
         insert(indexes)
         .values(
             id=uuid4(),
@@ -45,7 +46,7 @@ async def create(
         )
         .returning(*indexes.c)
     )
-    return _index(row.one())
+    return from_row(rows.mappings().one())
 
 
 async def live(connection: AsyncConnection, collection: Collection) -> list[Index]:
@@ -56,7 +57,7 @@ async def live(connection: AsyncConnection, collection: Collection) -> list[Inde
         .where(indexes.c.state != IndexState.RETIRED.value)
         .order_by(indexes.c.created_at, indexes.c.id)
     )
-    return [_index(row) for row in rows]
+    return [from_row(row) for row in rows.mappings()]
 
 
 async def active(connection: AsyncConnection, collection: Collection) -> Index:
@@ -65,22 +66,14 @@ async def active(connection: AsyncConnection, collection: Collection) -> Index:
     Raises:
         NotFoundError: nothing has been ingested into the collection yet.
     """
-    row = (
-        await connection.execute(
-            select(*indexes.c)
-            .where(indexes.c.collection_id == collection.id)
-            .where(indexes.c.state == IndexState.ACTIVE.value)
-        )
-    ).one_or_none()
+    rows = await connection.execute(
+        select(*indexes.c)
+        .where(indexes.c.collection_id == collection.id)
+        .where(indexes.c.state == IndexState.ACTIVE.value)
+    )
+    row = rows.mappings().one_or_none()
     if row is None:
         raise NotFoundError(
             f"collection {collection.name!r} has no active index; ingest something into it first"
         )
-    return _index(row)
-
-
-async def set_state(connection: AsyncConnection, index_id: UUID, state: IndexState) -> None:
-    """Move an index to another state of its life."""
-    await connection.execute(
-        update(indexes).where(indexes.c.id == index_id).values(state=state.value)
-    )
+    return from_row(row)

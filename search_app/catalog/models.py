@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import Row, insert, select, text
+from sqlalchemy import RowMapping, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import canary_vectors, identity_proofs, model_versions
@@ -23,23 +23,24 @@ class CanaryVector:
     vector: Vector
 
 
-def _model_version(row: Row[tuple[object, ...]]) -> ModelVersion:
+def from_row(row: RowMapping) -> ModelVersion:
+    """Read a model version from a row that has the table's columns, alone or among others."""
     return ModelVersion(
-        id=row.id,
-        spec=row.spec,
+        id=row[model_versions.c.id],
+        spec=row[model_versions.c.spec],
         identity=ModelIdentity(
-            provider=row.provider,
-            model=row.model,
-            revision=row.revision,
-            dimensions=row.dimensions,
-            max_tokens=row.max_tokens,
-            document_prefix=row.document_prefix,
-            query_prefix=row.query_prefix,
-            settings=row.settings,
-            library_versions=row.library_versions,
+            provider=row[model_versions.c.provider],
+            model=row[model_versions.c.model],
+            revision=row[model_versions.c.revision],
+            dimensions=row[model_versions.c.dimensions],
+            max_tokens=row[model_versions.c.max_tokens],
+            document_prefix=row[model_versions.c.document_prefix],
+            query_prefix=row[model_versions.c.query_prefix],
+            settings=row[model_versions.c.settings],
+            library_versions=row[model_versions.c.library_versions],
         ),
-        noise_floor=row.noise_floor,
-        bit_stable=row.bit_stable,
+        noise_floor=row[model_versions.c.noise_floor],
+        bit_stable=row[model_versions.c.bit_stable],
     )
 
 
@@ -92,16 +93,16 @@ async def get(connection: AsyncConnection, model_version_id: UUID) -> ModelVersi
         NotFoundError: there is none.
     """
     statement = select(*model_versions.c).where(model_versions.c.id == model_version_id)
-    row = (await connection.execute(statement)).one_or_none()
+    row = (await connection.execute(statement)).mappings().one_or_none()
     if row is None:
         raise NotFoundError(f"no model version {model_version_id}")
-    return _model_version(row)
+    return from_row(row)
 
 
 async def listing(connection: AsyncConnection) -> list[ModelVersion]:
     """List all model versions, oldest first."""
     statement = select(*model_versions.c).order_by(model_versions.c.created_at, model_versions.c.id)
-    return [_model_version(row) for row in await connection.execute(statement)]
+    return [from_row(row) for row in (await connection.execute(statement)).mappings()]
 
 
 async def canaries(connection: AsyncConnection, model_version_id: UUID) -> list[CanaryVector]:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-import numpy as np
-from sqlalchemy import insert, select, text
+from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog.tables import query_log, query_vectors
+from search_app.catalog.tables import query_vectors
 from search_app.types import Vector
 
 
@@ -32,19 +31,6 @@ class LoggedSearch:
     client: str
 
 
-async def cached_vector(
-    connection: AsyncConnection, model_version_id: UUID, text_hash: bytes
-) -> Vector | None:
-    """Get the unit vector that this model version gave the same query before."""
-    statement = (
-        select(query_vectors.c.vector)
-        .where(query_vectors.c.model_version_id == model_version_id)
-        .where(query_vectors.c.text_hash == text_hash)
-    )
-    found = await connection.scalar(statement)
-    return None if found is None else np.frombuffer(found, dtype="<f4")
-
-
 async def cache_vector(
     connection: AsyncConnection, model_version_id: UUID, text_hash: bytes, vector: Vector
 ) -> None:
@@ -60,28 +46,28 @@ async def cache_vector(
     )
 
 
-async def log_search(connection: AsyncConnection, search: LoggedSearch) -> UUID:
-    """Write a search to the log and give its id."""
-    # Losing the last moments of the log in a crash is better than every search waiting for the
-    # disk.
-    await connection.execute(text("SET LOCAL synchronous_commit = off"))
-    search_id = uuid4()
-    await connection.execute(
-        insert(query_log).values(
-            id=search_id,
-            collection_id=search.collection_id,
-            index_id=search.index_id,
-            model_version_id=search.model_version_id,
-            query=search.query,
-            query_hash=search.query_hash,
-            filters=list(search.filters),
-            k=search.k,
-            first_rank=search.first_rank,
-            exact=search.exact,
-            hit_ids=list(search.hit_ids),
-            scores=list(search.scores),
-            took_ms=search.took_ms,
-            client=search.client,
-        )
+_LOG = text(
+    """
+    WITH quickly AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+    INSERT INTO query_log (
+        id, collection_id, index_id, model_version_id, query, query_hash, filters, k, first_rank,
+        exact, hit_ids, scores, took_ms, client
     )
+    SELECT :id, :collection_id, :index_id, :model_version_id, :query, :query_hash,
+        CAST(:filters AS text[]), :k, :first_rank, :exact, CAST(:hit_ids AS uuid[]),
+        CAST(:scores AS double precision[]), :took_ms, :client
+    FROM quickly
+    """
+)
+
+
+async def log_search(connection: AsyncConnection, search: LoggedSearch) -> UUID:
+    """Write a search to the log and give its id.
+
+    The commit does not wait for the disk: losing the last moments of the log in a crash is better
+    than every search waiting.
+    """
+    search_id = uuid4()
+    lists = {name: list(getattr(search, name)) for name in ("filters", "hit_ids", "scores")}
+    await connection.execute(_LOG, {**vars(search), **lists, "id": search_id})
     return search_id
