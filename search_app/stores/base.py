@@ -65,8 +65,9 @@ class VectorStore(ABC):
         """Find the k nearest points that pass the filter, best first, equal scores by chunk id.
 
         ``k`` is 1 to MAX_K, anything else a ValueError. The result is shorter than k only when
-        fewer points pass the filter, approximate search included. Scores are exact inner products of the stored float32 vectors
-        either way; ``exact`` also promises that no nearer point was missed.
+        fewer points pass the filter, approximate search included. Scores are exact inner products
+        of the stored float32 vectors either way; ``exact`` also promises that no nearer point was
+        missed.
         """
 
     @abstractmethod
