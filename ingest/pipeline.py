@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
+from ingest import loaders
 from ingest.loaders import LoadOptions
-from ingest.plan import source_id
 from ingest.reading import Reading, ReadOptions, readings
 from ingest.removal import finish_removals, is_gone, remove_source
 from ingest.report import Counts, IngestReport, Progress, Silent
@@ -240,20 +240,36 @@ async def _read_unfinished(services: Services, run: _Run, request: IngestRequest
         left = await sources.unfinished(connection, run.collection, run.id)
     if not left:
         return
-    present = [uri for uri in left if not is_gone(uri)]
-    await _read_all(services, run, request, discover(present))
-    lost = sorted(set(left) - set(present))
-    reason = "gone before it was read to its end; ingest rm removes what is left of it"
-    await run.writer.fail(Failure(source=uri, reason=reason) for uri in lost)
+    gone = [source for source in left if is_gone(source.uri)]
+    await _give_up(
+        services, run, gone, "gone before it was read to its end; ingest rm removes what is left"
+    )
+    present = [source for source in left if source not in gone]
+    readers = {source.uri: source.reader for source in present}
+    again: list[SourceRef | SourceError] = []
+    otherwise: list[SourceRef] = []
+    for found in discover([source.uri for source in present]):
+        # Of a table, the columns that were chosen are not known any more; other ones would make
+        # other documents of it.
+        if (
+            isinstance(found, SourceRef)
+            and loaders.has_records(found)
+            and loaders.reader(found, request.load) != readers.get(found.uri)
+        ):
+            otherwise.append(found)
+        else:
+            again.append(found)
+    await _read_all(services, run, request, again)
+    reason = "begun with other --*-field options; add it again with those"
+    await run.writer.fail(Failure(source=found.uri, reason=reason) for found in otherwise)
+
+
+async def _give_up(services: Services, run: _Run, lost: Sequence[KnownSource], reason: str) -> None:
+    await run.writer.fail(Failure(source=source.uri, reason=reason) for source in lost)
     async with transaction(services.engine) as connection:
         await sources.finish(
             connection,
-            [
-                FinishedSource(
-                    id=source_id(run.collection.id, uri), content_hash=None, reason=reason
-                )
-                for uri in lost
-            ],
+            [FinishedSource(id=source.id, content_hash=None, reason=reason) for source in lost],
         )
 
 

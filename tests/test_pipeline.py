@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ingest.loaders import LoadOptions
 from ingest.pipeline import IngestRequest, ingest, remove
 from ingest.report import IngestReport
 from search_app.bootstrap import Services
@@ -409,3 +410,23 @@ async def test_a_path_beyond_what_an_index_takes_is_one_failure(
     report = await add(services, deep)
     assert (report.documents.added, report.documents.failed) == (1, 1)
     assert "at most 2,500" in report.errors[0].reason
+
+
+async def test_a_table_begun_with_chosen_columns_is_not_finished_with_others(
+    services: Services, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("id,story,note\n1,The fox sleeps.,x\n2,The owl wakes.,y\n", encoding="utf-8")
+    chosen = IngestRequest(arguments=[str(table)], load=LoadOptions(text_fields=("story",)))
+    services._embedders["hashing:64"] = Failing(after=37)
+    with pytest.raises(EmbedderUnavailableError):
+        await ingest(services, chosen)
+    services._embedders.clear()
+    other = tmp_path / "other.txt"
+    other.write_text("Another document.", encoding="utf-8")
+    report = await add(services, other)
+    assert (report.documents.added, report.documents.failed) == (1, 1)
+    assert "other --*-field options" in report.errors[0].reason
+    report = await ingest(services, chosen)
+    assert (report.documents.added, report.documents.failed) == (2, 0)
+    assert {hit.text for hit in (await find(services, "fox owl")).hits} >= {"The fox sleeps."}

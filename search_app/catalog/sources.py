@@ -29,27 +29,35 @@ class KnownSource:
     state: str
 
 
+_KNOWN = (
+    sources.c.id,
+    sources.c.uri,
+    sources.c.content_hash,
+    sources.c.reader,
+    sources.c.state,
+)
+
+
+def _known(row: Any) -> KnownSource:
+    return KnownSource(
+        id=row.id,
+        uri=row.uri,
+        content_hash=row.content_hash,
+        reader=row.reader,
+        state=row.state,
+    )
+
+
 async def known(
     connection: AsyncConnection, collection: Collection, uris: Sequence[str]
 ) -> dict[str, KnownSource]:
     """Look sources up by uri."""
     statement = (
-        select(
-            sources.c.id, sources.c.uri, sources.c.content_hash, sources.c.reader, sources.c.state
-        )
+        select(*_KNOWN)
         .where(sources.c.collection_id == collection.id)
         .where(sources.c.uri == func.any(list(uris)))
     )
-    return {
-        row.uri: KnownSource(
-            id=row.id,
-            uri=row.uri,
-            content_hash=row.content_hash,
-            reader=row.reader,
-            state=row.state,
-        )
-        for row in await connection.execute(statement)
-    }
+    return {row.uri: _known(row) for row in await connection.execute(statement)}
 
 
 async def begin(
@@ -120,16 +128,16 @@ async def mark_seen(connection: AsyncConnection, run_id: UUID, source_ids: Seque
 
 async def unfinished(
     connection: AsyncConnection, collection: Collection, unseen_by: UUID
-) -> list[str]:
-    """List the uris of sources that an earlier run than this began and nobody finished."""
+) -> list[KnownSource]:
+    """List sources that an earlier run than this began and nobody finished."""
     statement = (
-        select(sources.c.uri)
+        select(*_KNOWN)
         .where(sources.c.collection_id == collection.id)
         .where(sources.c.state == "pending")
         .where(sources.c.seen_run_id.is_distinct_from(unseen_by))
         .order_by(sources.c.uri)
     )
-    return list(await connection.scalars(statement))
+    return [_known(row) for row in await connection.execute(statement)]
 
 
 async def under(
@@ -143,25 +151,14 @@ async def under(
     """Page through the sources that are a path or lie below it, in the order of their uris."""
     below = root.rstrip("/") + "/"
     statement = (
-        select(
-            sources.c.id, sources.c.uri, sources.c.content_hash, sources.c.reader, sources.c.state
-        )
+        select(*_KNOWN)
         .where(sources.c.collection_id == collection.id)
         .where((sources.c.uri == root) | func.starts_with(sources.c.uri, below))
         .where(sources.c.uri > after)
         .order_by(sources.c.uri)
         .limit(limit)
     )
-    return [
-        KnownSource(
-            id=row.id,
-            uri=row.uri,
-            content_hash=row.content_hash,
-            reader=row.reader,
-            state=row.state,
-        )
-        for row in await connection.execute(statement)
-    ]
+    return [_known(row) for row in await connection.execute(statement)]
 
 
 async def counts(connection: AsyncConnection, collection: Collection) -> dict[str, int]:
