@@ -11,18 +11,28 @@ their sends. Whoever embeds for an index later sends the canaries again and comp
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
+from uuid import UUID
 
 import numpy as np
 
 from search_app.catalog.models import CanaryVector
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
-from search_app.errors import EmbedderRefusedError, ModelMismatchError
+from search_app.errors import (
+    EmbedderError,
+    EmbedderRefusedError,
+    EmbedderResponseError,
+    ModelMismatchError,
+)
 from search_app.types import Kind, ModelIdentity, ModelVersion, Vector
+
+MOST_NOISE = 2e-2
+"""Largest 1 − cos between sends of one text that is still one model; hosted ones reach 6e-3."""
 
 SAME_MODEL_LIMIT = 1e-3
 """Least 1 − cos that makes another model; two builds of one engine were seen 1.2e-4 apart."""
@@ -68,6 +78,9 @@ CANARIES: tuple[Canary, ...] = (
     Canary(name="as-document", kind="document", text="how do I reset the password of my account"),
     Canary(name="as-query", kind="query", text="how do I reset the password of my account"),
 )
+
+
+_Key = tuple[str, UUID]
 
 
 class Outcome(StrEnum):
@@ -118,6 +131,7 @@ async def observe(embedder: Embedder) -> Observation:
 
     Raises:
         EmbedderError: the embedder does not answer or answers nonsense.
+        EmbedderResponseError: its answers differ so much that they are not those of one model.
     """
     identity = await embedder.describe()
     canaries = await _accepted(embedder)
@@ -132,6 +146,11 @@ async def observe(embedder: Embedder) -> Observation:
             if a.tobytes() != b.tobytes():
                 stable = False
                 largest = max(largest, distance(a, b))
+    if largest > MOST_NOISE:
+        raise EmbedderResponseError(
+            f"{embedder.spec} does not answer alike twice: 1 − cos {largest:.4f} between sends of "
+            "one text; several models may answer behind one address"
+        )
     vectors = [
         CanaryVector(
             name=canary.name, kind=canary.kind, text=canary.text, vector=first[canary.name]
@@ -245,11 +264,24 @@ def recognise(
     seen = {canary.name: canary for canary in observation.canaries}
     if seen.keys() != {canary.name for canary in canaries}:
         return False
-    noise = max(observation.noise_floor, version.noise_floor)
+    # Never so wide that it would cover another model.
+    noise = min(max(observation.noise_floor, version.noise_floor), SAME_MODEL_LIMIT)
     return all(
         seen[known.name].text == known.text
         and distance(seen[known.name].vector, known.vector) <= noise
         for known in canaries
+    )
+
+
+def query_mismatch(
+    embedder: Embedder, version: ModelVersion, proof: Proof, collection: str
+) -> ModelMismatchError:
+    """Word the refusal to search: what differs, both identities, and what to put right."""
+    return ModelMismatchError(
+        f"another model answers: {embedder.spec} is not the model of the index of collection "
+        f"{collection!r} ({version.name}, {version.identity.dimensions} dimensions); lowest canary "
+        f"cosine {proof.lowest_cosine:.6f} ({proof.canary}). Its vectors would rank by chance, so "
+        "nothing is searched; point the embedder's address and settings at the model of the index"
     )
 
 
@@ -269,14 +301,17 @@ def mismatch(
 class Prover:
     """Remembers that an embedder proved itself, and asks again from time to time.
 
-    One for each process; the time that a proof lasts is in seconds.
+    One for each process. A proof lasts ``lasts_s`` seconds, a failure ``rests_s``: those who wait
+    for one attempt share its outcome instead of each waiting for an attempt of their own.
     """
 
-    def __init__(self, *, lasts_s: float = 600.0) -> None:
+    def __init__(self, *, lasts_s: float = 600.0, rests_s: float = 2.0) -> None:
         """Start with no proof of anything."""
         self._lasts_s = lasts_s
-        self._proved: dict[tuple[str, object], float] = {}
-        self._lock = asyncio.Lock()
+        self._rests_s = rests_s
+        self._proved: dict[_Key, float] = {}
+        self._failed: dict[_Key, tuple[float, EmbedderError]] = {}
+        self._locks: defaultdict[_Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ensure(
         self,
@@ -284,20 +319,30 @@ class Prover:
         version: ModelVersion,
         canaries: Sequence[CanaryVector],
         collection: str,
-    ) -> None:
+    ) -> bool:
         """Return if the embedder is the model version, asking it only when the proof is old.
+
+        Returns:
+            Whether it was asked now.
 
         Raises:
             ModelMismatchError: it is another model.
             EmbedderError: it does not answer.
         """
         key = (embedder.spec, version.id)
-        async with self._lock:
-            proved = self._proved.get(key)
-            if proved is not None and time.monotonic() - proved < self._lasts_s:
-                return
-            proof = await prove(embedder, version, canaries)
-            if proof.outcome is Outcome.OTHER_MODEL:
+        async with self._locks[key]:
+            now = time.monotonic()
+            if key in self._proved and now - self._proved[key] < self._lasts_s:
+                return False
+            if key in self._failed and now - self._failed[key][0] < self._rests_s:
+                raise self._failed[key][1]
+            try:
+                proof = await prove(embedder, version, canaries)
+                if proof.outcome is Outcome.OTHER_MODEL:
+                    raise query_mismatch(embedder, version, proof, collection)
+            except EmbedderError as exc:
                 self._proved.pop(key, None)
-                raise mismatch(embedder, version, proof, collection)
+                self._failed[key] = (time.monotonic(), exc)
+                raise
             self._proved[key] = time.monotonic()
+            return True

@@ -1,22 +1,31 @@
 """Search: query text → query vector → nearest chunks in the active index → hits with provenance."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from uuid import UUID
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from search_app.catalog import chunks, collections, models, queries
+from search_app.catalog import chunks, models, queries
 from search_app.catalog.chunks import Passage
 from search_app.catalog.engine import reading
+from search_app.catalog.overview import collection_names
 from search_app.catalog.queries import LoggedSearch
 from search_app.catalog.serving import Serving, serving
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
-from search_app.errors import InvalidInputError, NotFoundError, UnmovedError
+from search_app.errors import (
+    EmbedderResponseError,
+    InvalidInputError,
+    ModelMismatchError,
+    NotFoundError,
+    UnmovedError,
+)
 from search_app.filters import Filter, parse_filter
 from search_app.identity import Prover
 from search_app.stores.base import MAX_K, VectorStore
@@ -24,6 +33,9 @@ from search_app.types import Hit, Index, Scored, SearchResult, Vector
 
 LONGEST_QUERY = 2000
 """Most characters of a query; longer texts are documents, not questions."""
+
+MOST_FRESH = 10_000
+"""Query vectors remembered between two proofs of a model; further ones are embedded again."""
 
 log = structlog.get_logger()
 
@@ -62,6 +74,8 @@ class Searcher:
         self._embedder = embedder
         self._prover = prover
         self._keep_texts = keep_texts
+        # Query vectors embedded since the last proof, by model version and hash of the text.
+        self._fresh: defaultdict[UUID, dict[bytes, Vector]] = defaultdict(dict)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Find the nearest chunks, and log the search.
@@ -92,8 +106,12 @@ class Searcher:
 
         What fails here is logged, and told again to whoever searches.
         """
-        async with reading(self._engine) as connection:
-            names = [found.name for found in await collections.summaries(connection)]
+        try:
+            async with reading(self._engine) as connection:
+                names = [found.name for found in await collection_names(connection)]
+        except UnmovedError as exc:
+            log.warning("not ready to search", reason=str(exc))
+            return
         for name in names:
             try:
                 async with reading(self._engine) as connection:
@@ -109,15 +127,37 @@ class Searcher:
         embedder = self._embedder(target.version.spec)
         async with reading(self._engine) as connection:
             canaries = await models.canaries(connection, target.version.id)
-        await self._prover.ensure(embedder, target.version, canaries, target.collection.name)
+        fresh = self._fresh[target.version.id]
+        try:
+            asked = await self._prover.ensure(
+                embedder, target.version, canaries, target.collection.name
+            )
+        except ModelMismatchError:
+            # Nobody knows since when it was another model that answered.
+            fresh.clear()
+            raise
+        if asked and fresh:
+            async with reading(self._engine) as connection:
+                for text_hash, vector in fresh.items():
+                    await queries.cache_vector(connection, target.version.id, text_hash, vector)
+            fresh.clear()
         return embedder
 
     async def _embed(self, query: str, target: Serving) -> Vector:
+        """Embed a query; its vector is kept for good only once the model proves itself again."""
+        fresh = self._fresh[target.version.id]
         embedder = await self._proved(target)
+        if (known := fresh.get(_hash(query))) is not None:
+            return known
         unit, _ = normalise(await embedder.embed([query], "query"))
         vector: Vector = unit[0]
-        async with reading(self._engine) as connection:
-            await queries.cache_vector(connection, target.version.id, _hash(query), vector)
+        if vector.shape != (target.version.identity.dimensions,):
+            raise EmbedderResponseError(
+                f"{embedder.spec} answered with {len(vector)} dimensions instead of "
+                f"{target.version.identity.dimensions}; another model may be answering"
+            )
+        if len(fresh) < MOST_FRESH:
+            fresh[_hash(query)] = vector
         return vector
 
     async def _find(

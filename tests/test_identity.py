@@ -1,5 +1,6 @@
 """Canaries: what counts as the same model, a new build of it, and another one."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -10,7 +11,12 @@ from numpy.typing import NDArray
 
 from search_app.embedders.base import Embedder
 from search_app.embedders.hashing import HashingEmbedder
-from search_app.errors import EmbedderRefusedError, EmbedderUnavailableError, ModelMismatchError
+from search_app.errors import (
+    EmbedderRefusedError,
+    EmbedderResponseError,
+    EmbedderUnavailableError,
+    ModelMismatchError,
+)
 from search_app.identity import (
     CANARIES,
     SAME_MODEL_LIMIT,
@@ -193,7 +199,7 @@ async def test_a_proof_lasts_and_is_renewed() -> None:
     once = embedder.sent
     await lasting.ensure(embedder, version, observation.canaries, "default")
     assert embedder.sent == once
-    fleeting = Prover(lasts_s=0)
+    fleeting = Prover(lasts_s=0, rests_s=0)
     await fleeting.ensure(embedder, version, observation.canaries, "default")
     await fleeting.ensure(embedder, version, observation.canaries, "default")
     assert embedder.sent == 3 * once
@@ -209,7 +215,8 @@ async def test_the_refusal_names_both_models_and_what_to_type() -> None:
     message = str(caught.value)
     assert "lowest canary cosine 0.8" in message
     assert "'notes'" in message
-    assert "--embedder hashing:64" in message
+    assert "hashing:64" in message
+    assert "nothing is searched" in message
 
 
 def test_distance_keeps_its_precision_near_nothing() -> None:
@@ -219,3 +226,21 @@ def test_distance_keeps_its_precision_near_nothing() -> None:
     near[1] = 1e-5
     assert distance(unit, near) == pytest.approx(5e-11, rel=1e-3)
     assert distance(unit, unit) == 0.0
+
+
+async def test_those_who_wait_share_one_failure() -> None:
+    observation = await observe(HashingEmbedder("64"))
+    version, embedder = version_of(observation), Counting(0.5)
+    prover = Prover()
+    outcomes = await asyncio.gather(
+        *(prover.ensure(embedder, version, observation.canaries, "notes") for _ in range(5)),
+        return_exceptions=True,
+    )
+    assert all(isinstance(outcome, ModelMismatchError) for outcome in outcomes)
+    assert embedder.sent <= len(CANARIES) + 3
+
+
+async def test_models_that_take_turns_are_not_one_model() -> None:
+    turns = [0.0] * (len(CANARIES) + 1) + [0.5] * len(CANARIES)
+    with pytest.raises(EmbedderResponseError, match="does not answer alike"):
+        await observe(Moved(0.0, sends=turns))

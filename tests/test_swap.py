@@ -53,14 +53,11 @@ async def test_a_swap_that_only_some_texts_feel_is_refused(
                 await add(services, second)
             with pytest.raises(ModelMismatchError):
                 await services.searcher.search(SearchRequest(query="never asked before"))
-            # What was asked before has its vector, and needs no model.
-            again = await services.searcher.search(SearchRequest(query="drawbridge"))
     said = re.search(r"lowest canary cosine (0\.\d+) \(japanese\)", str(caught.value))
     assert said is not None, str(caught.value)
     assert float(said[1]) < 0.95
     after = dump(address)
     assert (after["vectors"], after["records"]) == (before["vectors"], before["records"])
-    assert [hit.chunk_id for hit in again.hits] == [hit.chunk_id for hit in found.hits]
     async with open_services(served) as services:
         with pytest.raises(EmbedderUnavailableError):
             await add(services, second)

@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import psycopg
@@ -41,13 +41,18 @@ def create_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
 def _refuse_lost(connection: Any, _record: object, _proxy: object) -> None:
     """Have the pool replace a connection that the server has closed.
 
-    A restarted server must not cost the next user an error. An idle connection has nothing to
-    say, so one that has something to read was closed: asking the socket finds that out without
-    the round trip of a ping.
+    A restarted server must not cost the next user an error. An idle connection rarely has
+    anything to say: only one with something to read, as after a close, is worth a ping.
     """
     driver = connection.driver_connection
-    if driver.closed or _readable(driver.pgconn.socket):
-        raise sqlalchemy.exc.DisconnectionError
+    if not driver.closed and not _readable(driver.pgconn.socket):
+        return
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as exc:
+        raise sqlalchemy.exc.DisconnectionError from exc
 
 
 def _readable(descriptor: int) -> bool:
