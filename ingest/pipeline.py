@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
-from ingest import loaders
 from ingest.loaders import LoadOptions
 from ingest.reading import Reading, ReadOptions, readings
 from ingest.removal import finish_removals, is_gone, remove_source
 from ingest.report import Counts, IngestReport, Progress, Silent
-from ingest.sources import discover, roots
+from ingest.sources import discover, roots, shown
 from ingest.targets import Target, open_targets
 from ingest.types import SourceRef
 from ingest.writing import Writer
@@ -85,10 +84,10 @@ async def ingest(
     if request.store is not None:
         services.store(request.store)
     async with _started(services, "ingest", request, progress or Silent()) as run:
-        await _read_all(services, run, request, discover(request.arguments))
-        await _read_unfinished(services, run, request)
+        await _read_all(services, run, request.load, discover(request.arguments))
         if request.prune:
             await _prune(services, run, request)
+        await _read_unfinished(services, run)
         for target in run.targets:
             await target.store.optimize(target.index.id)
     return _report(run)
@@ -122,7 +121,7 @@ async def _started(
     started = time.perf_counter()
     async with transaction(services.engine) as connection:
         collection = await collections.get_or_create(connection, request.collection)
-    async with locks.writing(services.engine, collection, progress.waiting):
+    async with locks.writing(services.engine, collection, progress.waiting) as lock:
         run_id = await _record_start(services, kind, collection, request)
         counts = Counts()
         try:
@@ -133,11 +132,12 @@ async def _started(
                 run_id=run_id,
                 targets=targets,
                 progress=progress,
+                lock=lock,
             )
             counts = writer.counts
             if kind == "ingest":
                 await _prove_named(request, writer)
-            await finish_removals(services, collection, targets, Counts())
+            await finish_removals(services, collection, targets, writer.counts)
             yield _Run(
                 id=run_id, collection=collection, targets=targets, writer=writer, started=started
             )
@@ -158,7 +158,10 @@ async def _record_start(
             connection,
             kind=kind,
             collection=collection,
-            configuration=asdict(request),
+            configuration={
+                **asdict(request),
+                "arguments": [shown(argument) for argument in request.arguments],
+            },
             code_version=importlib.metadata.version("unmoved"),
             library_versions={name: importlib.metadata.version(name) for name in VERSIONED},
         )
@@ -205,7 +208,7 @@ async def _record_failure(
 async def _read_all(
     services: Services,
     run: _Run,
-    request: IngestRequest,
+    load: LoadOptions,
     found: Iterable[SourceRef | SourceError],
 ) -> None:
     """Read ahead in one task and write in another, with little kept in between."""
@@ -213,7 +216,7 @@ async def _read_all(
         collection=run.collection,
         run_id=run.id,
         chunkings=list({target.index.chunking: None for target in run.targets}),
-        load=request.load,
+        load=load,
         tokens=services.tokens,
     )
     ready: asyncio.Queue[Reading | None] = asyncio.Queue(maxsize=READ_AHEAD)
@@ -234,34 +237,18 @@ async def _read_all(
         raise failed.exceptions[0] from failed
 
 
-async def _read_unfinished(services: Services, run: _Run, request: IngestRequest) -> None:
-    """Read again what earlier runs began, wherever it lies; all of it was asked for once."""
+async def _read_unfinished(services: Services, run: _Run) -> None:
+    """Read again what earlier runs began, wherever it lies, with the options it was begun with."""
     async with transaction(services.engine) as connection:
         left = await sources.unfinished(connection, run.collection, run.id)
-    if not left:
-        return
     gone = [source for source in left if is_gone(source.uri)]
     await _give_up(
         services, run, gone, "gone before it was read to its end; ingest rm removes what is left"
     )
-    present = [source for source in left if source not in gone]
-    readers = {source.uri: source.reader for source in present}
-    again: list[SourceRef | SourceError] = []
-    otherwise: list[SourceRef] = []
-    for found in discover([source.uri for source in present]):
-        # Of a table, the columns that were chosen are not known any more; other ones would make
-        # other documents of it.
-        if (
-            isinstance(found, SourceRef)
-            and loaders.has_records(found)
-            and loaders.reader(found, request.load) != readers.get(found.uri)
-        ):
-            otherwise.append(found)
-        else:
-            again.append(found)
-    await _read_all(services, run, request, again)
-    reason = "begun with other --*-field options; add it again with those"
-    await run.writer.fail(Failure(source=found.uri, reason=reason) for found in otherwise)
+    for source in left:
+        if source not in gone:
+            options = LoadOptions.from_json(source.options)
+            await _read_all(services, run, options, discover([source.uri]))
 
 
 async def _give_up(services: Services, run: _Run, lost: Sequence[KnownSource], reason: str) -> None:

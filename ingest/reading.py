@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import PurePosixPath
 from uuid import UUID
 
 from ingest import loaders
@@ -20,7 +21,7 @@ from search_app.catalog import sources
 from search_app.catalog.engine import transaction
 from search_app.catalog.sources import KnownSource
 from search_app.errors import SourceError
-from search_app.types import Chunking, Collection
+from search_app.types import JSON, Chunking, Collection
 
 LOOKUP = 256
 """Sources looked up in the catalog at once."""
@@ -48,13 +49,15 @@ class ReadOptions:
 class OpenSource:
     """A source that is being read; ``outstanding`` documents of it are not in yet.
 
-    Whoever reads it fills in the first five fields and hands it on; the rest is the writer's.
+    Whoever reads it fills in the first fields and hands it on; the rest is the writer's.
     """
 
     id: UUID
     uri: str
     size: int
     reader: str
+    options: Mapping[str, JSON]
+    root: str
     content_hash: bytes | None = None
     outstanding: int = 0
     exhausted: bool = False
@@ -76,7 +79,8 @@ class Reading:
     @property
     def full(self) -> bool:
         """Say whether it is time to hand this on."""
-        return len(self.documents) >= DOCUMENTS_AT_ONCE or self.chunks >= CHUNKS_AT_ONCE
+        parts = len(self.documents) + len(self.failures)
+        return parts >= DOCUMENTS_AT_ONCE or self.chunks >= CHUNKS_AT_ONCE
 
 
 async def readings(
@@ -107,7 +111,7 @@ def _read(
         if source is None:
             continue
         for document in loaders.load(item, options.load, expected_hash=source.content_hash):
-            _take(reading, source, document, item.root, options)
+            _take(reading, source, document, options)
             if reading.full:
                 yield reading
                 reading = Reading()
@@ -127,6 +131,8 @@ def _open(
         uri=item.uri,
         size=item.size,
         reader=loaders.reader(item, options.load),
+        options=options.load.as_json(),
+        root=_root(item, earlier),
     )
     try:
         source.content_hash = loaders.content_hash(item)
@@ -142,18 +148,27 @@ def _open(
     return source
 
 
+def _root(item: SourceRef, earlier: KnownSource | None) -> str:
+    """Name folders from the widest folder that the source was ever ingested below.
+
+    Otherwise a file that is added again by itself would change its place for the filters.
+    """
+    if earlier is None or PurePosixPath(earlier.root).is_relative_to(item.root):
+        return item.root
+    return earlier.root
+
+
 def _take(
     reading: Reading,
     source: OpenSource,
     document: LoadedDocument | SourceError,
-    root: str,
     options: ReadOptions,
 ) -> None:
     refusal = document if isinstance(document, SourceError) else _too_long(document.uri)
     if refusal is not None:
         reading.failures.append((source, refusal))
     elif isinstance(document, LoadedDocument):
-        planned = _plan(document, root, options)
+        planned = _plan(document, source.root, options)
         reading.documents.append((source, planned))
         reading.chunks += sum(len(cut) for cut in planned.chunks.values())
 
@@ -172,6 +187,7 @@ def _unchanged(earlier: KnownSource, now: OpenSource) -> bool:
         earlier.state == "indexed"
         and earlier.content_hash == now.content_hash
         and earlier.reader == now.reader
+        and earlier.root == now.root
     )
 
 

@@ -1,9 +1,9 @@
 """The values that pass between discovery, loaders, chunker and pipeline."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from search_app.types import JSON
 
@@ -80,3 +80,15 @@ class LoadOptions:
     title_field: str | None = None
     id_field: str | None = None
     max_file_mb: int = 64
+
+    def as_json(self) -> dict[str, JSON]:
+        """Give the options as the catalog keeps them with a source."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, JSON]) -> Self:
+        """Read what ``as_json`` gave, which JSON has turned from tuples into lists."""
+        read: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()
+        }
+        return cls(**read)

@@ -21,6 +21,7 @@ from search_app.catalog import chunks, documents, records, runs, sources
 from search_app.catalog.chunks import Place
 from search_app.catalog.documents import KnownDocument
 from search_app.catalog.engine import transaction
+from search_app.catalog.locks import WritingLock
 from search_app.catalog.records import VectorRecord
 from search_app.catalog.sources import FinishedSource
 from search_app.errors import SourceError
@@ -68,6 +69,7 @@ class Writer:
         run_id: UUID,
         targets: Sequence[Target],
         progress: Progress,
+        lock: WritingLock,
     ) -> None:
         """Write for a run that has been started and whose targets are proved."""
         self._services = services
@@ -76,6 +78,7 @@ class Writer:
         self._run_id = run_id
         self.targets = targets
         self._progress = progress
+        self._lock = lock
         self._segment = Segment()
         self._failures_written = 0
         self._proved: set[UUID] = set()
@@ -87,7 +90,7 @@ class Writer:
         """Take in one stretch; embeds whenever a segment is full."""
         await self._note_seen(reading)
         await self._fail(reading.failures)
-        changes = await self._changes(reading.documents)
+        changes = await self._changes(await self._own(reading.documents))
         await self._put_pending(changes)
         missing = await self._missing(changes)
         for change in changes:
@@ -113,11 +116,13 @@ class Writer:
             made = await make_vectors(self._services, target, works, self._run_id)
             if made.embedded:
                 await self.prove(target)
+            await self._lock.check()
             await target.store.upsert(target.index.id, made.points)
             written.extend(made.records)
             self.counts.chunks.embedded += made.embedded
             self.counts.chunks.reused += made.reused
             self._progress.written(embedded=made.embedded, reused=made.reused)
+        await self._lock.check()
         await self._update_fields(segment.complete)
         await self._show(segment, written)
         await self._sweep(segment)
@@ -166,12 +171,40 @@ class Writer:
                 self._collection,
                 self._run_id,
                 [
-                    {"id": source.id, "uri": source.uri, "reader": source.reader}
+                    {
+                        "id": source.id,
+                        "uri": source.uri,
+                        "reader": source.reader,
+                        "options": source.options,
+                        "root": source.root,
+                    }
                     for source in reading.opened
                 ],
             )
         for _, ref in reading.unchanged:
             self._progress.read(uri=ref.uri, size=ref.size)
+
+    async def _own(
+        self, read: Sequence[tuple[OpenSource, PlannedDocument]]
+    ) -> list[tuple[OpenSource, PlannedDocument]]:
+        """Leave out documents whose uri belongs to another source: d.csv#1 may also be a file."""
+        owners: dict[str, UUID] = {}
+        async with transaction(self._engine) as connection:
+            uris = [document.uri for _, document in read]
+            known = await documents.known(connection, self._collection, uris)
+        own, refused = [], []
+        for source, document in read:
+            earlier = known.get(document.uri)
+            owner = owners.setdefault(
+                document.uri, source.id if earlier is None else earlier.source_id
+            )
+            if owner == source.id:
+                own.append((source, document))
+            else:
+                reason = "its name is that of a record of another file; rename it"
+                refused.append((source, SourceError(document.uri, reason)))
+        await self._fail(refused)
+        return own
 
     async def _changes(self, read: Sequence[tuple[OpenSource, PlannedDocument]]) -> list[Change]:
         """Leave out documents that are in already as they are, and find out about the others."""
@@ -245,7 +278,12 @@ class Writer:
         changed = [
             change
             for change in complete
-            if change.earlier is not None and change.earlier.fields != change.document.fields
+            if change.earlier is not None
+            and (
+                # Cut short after this step, the store has fields that the catalog has not.
+                change.earlier.content_hash is None
+                or change.earlier.fields != change.document.fields
+            )
         ]
         if not changed:
             return
@@ -264,7 +302,7 @@ class Writer:
         """Commit records and the new form of complete documents: the moment of the change."""
         for change in segment.complete:
             change.source.outstanding -= 1
-            if change.earlier is None or change.earlier.content_hash is None:
+            if change.earlier is None or change.earlier.state == "pending":
                 self.counts.documents.added += 1
             else:
                 self.counts.documents.updated += 1
@@ -366,6 +404,9 @@ def _place(chunk: PlannedChunk) -> Place:
         char_start=chunk.char_start,
         char_end=chunk.char_end,
         page=chunk.page,
+        text=chunk.text,
+        heading_path=chunk.heading_path,
+        tokens=chunk.tokens,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -20,6 +21,7 @@ from search_app.errors import ConfigurationError
 
 ENV_FILE = ".env"
 PREFIX = "UNMOVED_"
+SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 
 
 def default_data_dir() -> Path:
@@ -112,9 +114,14 @@ class Settings(BaseSettings):
     def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value().strip():
             return None
-        scheme = value.get_secret_value().split("://", 1)[0]
-        if scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
-            raise ValueError("must be a postgresql:// address")
+        try:
+            parts = urlsplit(value.get_secret_value())
+            readable = parts.scheme in SCHEMES and (parts.port or 1) > 0
+        except ValueError:
+            # Its message may quote the password.
+            readable = False
+        if not readable:
+            raise ValueError("must be an address like postgresql://user:password@host:5432/name")
         return value
 
 

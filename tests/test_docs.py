@@ -59,6 +59,12 @@ def test_every_setting_is_documented_and_no_other() -> None:
         assert set(re.findall(r"\bUNMOVED_[A-Z_]+\b", text(language))) <= known
 
 
+def test_every_link_leads_somewhere() -> None:
+    for page in (DOCS.parent / "README.md", *DOCS.rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
 def test_every_japanese_page_has_an_english_one() -> None:
     japanese = {page.name for page in (DOCS / "ja").iterdir()}
     assert japanese

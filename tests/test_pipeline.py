@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from search_app.catalog.engine import transaction
 from search_app.embedders.base import Embedder
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.errors import (
+    CatalogUnavailableError,
     EmbedderUnavailableError,
     InvalidInputError,
     ModelMismatchError,
     NotFoundError,
+    StoreUnavailableError,
 )
 from search_app.retrieval import SearchRequest
 from search_app.types import Kind, Matrix, ModelIdentity, RunStatus, SearchResult
@@ -412,12 +415,16 @@ async def test_a_path_beyond_what_an_index_takes_is_one_failure(
     assert "at most 2,500" in report.errors[0].reason
 
 
-async def test_a_table_begun_with_chosen_columns_is_not_finished_with_others(
+async def test_a_table_is_finished_with_the_columns_it_was_begun_with(
     services: Services, tmp_path: Path
 ) -> None:
-    table = tmp_path / "table.csv"
+    folder = tmp_path / "papers" / "deep"
+    folder.mkdir(parents=True)
+    table = folder / "table.csv"
     table.write_text("id,story,note\n1,The fox sleeps.,x\n2,The owl wakes.,y\n", encoding="utf-8")
-    chosen = IngestRequest(arguments=[str(table)], load=LoadOptions(text_fields=("story",)))
+    chosen = IngestRequest(
+        arguments=[str(tmp_path / "papers")], load=LoadOptions(text_fields=("story",))
+    )
     services._embedders["hashing:64"] = Failing(after=37)
     with pytest.raises(EmbedderUnavailableError):
         await ingest(services, chosen)
@@ -425,8 +432,76 @@ async def test_a_table_begun_with_chosen_columns_is_not_finished_with_others(
     other = tmp_path / "other.txt"
     other.write_text("Another document.", encoding="utf-8")
     report = await add(services, other)
-    assert (report.documents.added, report.documents.failed) == (1, 1)
-    assert "other --*-field options" in report.errors[0].reason
-    report = await ingest(services, chosen)
-    assert (report.documents.added, report.documents.failed) == (2, 0)
-    assert {hit.text for hit in (await find(services, "fox owl")).hits} >= {"The fox sleeps."}
+    assert (report.documents.added, report.documents.failed) == (3, 0)
+    found = (await find(services, "fox owl", filters=["folder=papers/deep"])).hits
+    assert {hit.text for hit in found} == {"The fox sleeps.", "The owl wakes."}
+
+
+async def test_going_back_after_a_cut_leaves_nothing_behind(
+    services: Services, tmp_path: Path
+) -> None:
+    table = tmp_path / "rows.csv"
+    first = "id,text,colour\n1,A quiet room,red\n"
+    table.write_text(first, encoding="utf-8")
+    await add(services, table)
+    before = dump(address(services))
+    table.write_text("id,text,colour\n1,A loud room,blue\n", encoding="utf-8")
+    # Cut short after the vectors are in the store and before the catalog knows.
+    services._embedders["hashing:64"] = HashingEmbedder("64")
+    store = services.store("pgvector")
+    real = store.upsert
+
+    async def cut(*arguments: Any) -> None:
+        await real(*arguments)
+        raise StoreUnavailableError("cut")
+
+    store.upsert = cut  # type: ignore[method-assign, assignment] # the fault
+    with pytest.raises(StoreUnavailableError):
+        await add(services, table)
+    store.upsert = real  # type: ignore[method-assign] # and its end
+    table.write_text(first, encoding="utf-8")
+    await add(services, table)
+    assert dump(address(services)) == before
+    assert (await find(services, "room", filters=["meta.colour=red"])).hits
+
+
+async def test_a_file_added_again_by_itself_keeps_its_folder(
+    services: Services, folder: Path
+) -> None:
+    inner = folder / "deep" / "c.md"
+    await add(services, inner)
+    await add(services, folder)
+    assert (await find(services, "orchestra", filters=["folder=docs/deep"])).hits
+    inner.write_text(page(PARAGRAPHS[0], title="Concert"), encoding="utf-8")
+    await add(services, inner)
+    assert (await find(services, "lighthouse", filters=["folder=docs/deep"])).hits
+
+
+async def test_a_record_and_a_file_of_one_name_do_not_meet(
+    services: Services, tmp_path: Path
+) -> None:
+    (tmp_path / "d.csv").write_text("id,text\n1.md,From the table\n", encoding="utf-8")
+    (tmp_path / "d.csv#1.md").write_text("From the file", encoding="utf-8")
+    for _ in range(2):
+        report = await add(services, tmp_path)
+        assert report.documents.failed == 1
+        assert "record of another file" in report.errors[0].reason
+
+
+async def test_a_lost_lock_stops_the_run(services: Services, folder: Path) -> None:
+    await add(services, folder / "b.txt")
+    (folder / "b.txt").write_text("Changed.", encoding="utf-8")
+
+    class Thief(Swapped):
+        async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
+            with connect(address(services)) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                )
+            return await HashingEmbedder("64").embed(texts, kind)
+
+    services._embedders["hashing:64"] = Thief()
+    with pytest.raises(CatalogUnavailableError):
+        await add(services, folder)
+    services._embedders.clear()
+    assert (await add(services, folder)).documents.failed == 0

@@ -68,9 +68,11 @@ def add(
         ),
     )
     display = None if as_json or quiet else Display(paths)
-    report = wait_for(_run(settings, request, display or Silent()), settings)
-    if display is not None:
-        display.close()
+    try:
+        report = wait_for(_run(settings, request, display or Silent()), settings)
+    finally:
+        if display is not None:
+            display.close()
     if as_json:
         print_json(report.as_json())
     else:
@@ -92,7 +94,8 @@ def _exit_code(report: "IngestReport") -> int:
     done = report.documents
     if not done.failed:
         return OK
-    return SOME_FAILED if done.added or done.updated or done.unchanged else NOTHING_DONE
+    some = done.added or done.updated or done.unchanged or done.removed
+    return SOME_FAILED if some else NOTHING_DONE
 
 
 def _print(report: "IngestReport", *, quiet: bool, shown: bool) -> None:

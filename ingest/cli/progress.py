@@ -1,5 +1,6 @@
 """What ``ingest add`` shows while it works: a bar on a terminal, plain lines elsewhere."""
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -44,11 +45,13 @@ class Display:
         self._written = 0
         self._bytes_read = 0
         self._counter = ThreadPoolExecutor(1, thread_name_prefix="count")
-        self._bytes: Future[int] = self._counter.submit(_total_bytes, arguments)
+        self._closed = threading.Event()
+        self._bytes: Future[int] = self._counter.submit(_total_bytes, arguments, self._closed)
         self._bar.start()
 
     def close(self) -> None:
         """Take the bar away."""
+        self._closed.set()
         self._bar.stop()
         self._counter.shutdown(wait=False, cancel_futures=True)
 
@@ -95,5 +98,11 @@ class Display:
         return max(self._planned, round(self._planned / share))
 
 
-def _total_bytes(arguments: Sequence[str]) -> int:
-    return sum(found.size for found in discover(arguments) if isinstance(found, SourceRef))
+def _total_bytes(arguments: Sequence[str], closed: threading.Event) -> int:
+    total = 0
+    for found in discover(arguments):
+        if closed.is_set():
+            break
+        if isinstance(found, SourceRef):
+            total += found.size
+    return total

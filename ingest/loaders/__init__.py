@@ -25,7 +25,6 @@ from search_app.errors import SourceError
 __all__ = [
     "LoadOptions",
     "content_hash",
-    "has_records",
     "is_supported",
     "load",
     "loader_version",
@@ -96,15 +95,6 @@ def loader_version(ref: SourceRef) -> str:
     loader = _loader(ref)
     libraries = (f"{name}={importlib.metadata.version(name)}" for name in loader.libraries)
     return "/".join([loader.name, str(loader.version), *libraries])
-
-
-def has_records(ref: SourceRef) -> bool:
-    """Say whether a source is read record by record, with chosen columns.
-
-    Raises:
-        SourceError: nothing reads files of this name.
-    """
-    return _loader(ref).records is not None
 
 
 def reader(ref: SourceRef, options: LoadOptions) -> str:

@@ -4,6 +4,7 @@ A chunk is ``pending`` until its document is complete, then ``live``, and ``dele
 vectors are being removed. Only live chunks are ever shown.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,13 +35,20 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a chunk stands in its document: order, character span, page (from 1)."""
+    """Where a chunk stands in its document: order, character span, page (from 1).
+
+    White space around its text, and headings beyond those that are embedded with it, are not
+    part of a chunk's identity and may change with its place.
+    """
 
     chunk_id: UUID
     ordinal: int
     char_start: int
     char_end: int
     page: int | None
+    text: str
+    heading_path: Sequence[str]
+    tokens: int
 
 
 def _passage(row: Any) -> Passage:
@@ -146,12 +154,20 @@ async def put_pending(connection: AsyncConnection, rows: Sequence[Mapping[str, A
 _MAKE_LIVE = text(
     """
     UPDATE chunks SET state = 'live', ordinal = placed.ordinal, char_start = placed.char_start,
-        char_end = placed.char_end, page = placed.page
+        char_end = placed.char_end, page = placed.page, text = placed.text,
+        heading_path = placed.heading_path, tokens = placed.tokens
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:ordinals AS int[]), CAST(:starts AS int[]),
-        CAST(:ends AS int[]), CAST(:pages AS int[])
-    ) AS placed (id, ordinal, char_start, char_end, page)
+        CAST(:ends AS int[]), CAST(:pages AS int[]), CAST(:texts AS text[]),
+        CAST(:headings AS jsonb[]), CAST(:tokens AS int[])
+    ) AS placed (id, ordinal, char_start, char_end, page, text, heading_path, tokens)
     WHERE chunks.id = placed.id
+        -- Most chunks of a document that changed in one place stay as they are.
+        AND (chunks.state, chunks.ordinal, chunks.char_start, chunks.char_end, chunks.page,
+             chunks.text, chunks.heading_path)
+            IS DISTINCT FROM
+            ('live', placed.ordinal, placed.char_start, placed.char_end, placed.page,
+             placed.text, placed.heading_path)
     """
 )
 
@@ -167,6 +183,9 @@ async def make_live(connection: AsyncConnection, places: Sequence[Place]) -> Non
                 "starts": [place.char_start for place in places],
                 "ends": [place.char_end for place in places],
                 "pages": [place.page for place in places],
+                "texts": [place.text for place in places],
+                "headings": [json.dumps(list(place.heading_path)) for place in places],
+                "tokens": [place.tokens for place in places],
             },
         )
 

@@ -49,9 +49,11 @@ class KnownDocument:
     """As much of a document as decides whether it must be written again."""
 
     id: UUID
+    source_id: UUID
     uri: str
     content_hash: bytes | None
     fields: Mapping[str, JSON]
+    state: str
 
 
 def _select() -> Select[Any]:
@@ -142,18 +144,21 @@ async def count(
 async def known(
     connection: AsyncConnection, collection: Collection, uris: Sequence[str]
 ) -> dict[str, KnownDocument]:
-    """Look documents up by uri; one that was never complete has no content hash."""
+    """Look documents up by uri; one whose latest form is not complete has no content hash."""
     statement = (
-        select(documents.c.id, documents.c.uri, documents.c.content_hash, documents.c.fields)
+        select(
+            documents.c.id,
+            documents.c.source_id,
+            documents.c.uri,
+            documents.c.content_hash,
+            documents.c.fields,
+            documents.c.state,
+        )
         .where(documents.c.collection_id == collection.id)
         .where(documents.c.uri == func.any(list(uris)))
     )
-    return {
-        row.uri: KnownDocument(
-            id=row.id, uri=row.uri, content_hash=row.content_hash, fields=row.fields
-        )
-        for row in await connection.execute(statement)
-    }
+    rows = (await connection.execute(statement)).mappings()
+    return {row["uri"]: KnownDocument(**row) for row in rows}
 
 
 async def put_pending(
@@ -177,7 +182,10 @@ async def put_pending(
             }
             for row in rows
         ],
-        "(collection_id, uri) DO UPDATE SET seen_run_id = excluded.seen_run_id",
+        "(collection_id, uri) DO UPDATE SET seen_run_id = excluded.seen_run_id, "
+        # Until the new form is complete the old one counts as unknown: should this be cut short
+        # and the source go back to its old form, what was begun must still be cleared away.
+        "content_hash = NULL",
     )
 
 

@@ -13,10 +13,27 @@ from search_app.types import Collection
 POLL_S = 0.3
 
 
+class WritingLock:
+    """The lock of a run on its collection; it lives as long as its connection."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        """Take the connection that holds the lock."""
+        self._connection = connection
+
+    async def check(self) -> None:
+        """Return if the lock is still held.
+
+        Raises:
+            CatalogUnavailableError: the connection was lost, and another run may be writing.
+        """
+        async with catalog_errors():
+            await self._connection.execute(text("SELECT 1"))
+
+
 @asynccontextmanager
 async def writing(
     engine: AsyncEngine, collection: Collection, waiting: Callable[[], None]
-) -> AsyncIterator[None]:
+) -> AsyncIterator["WritingLock"]:
     """Be the only run that writes to a collection; calls ``waiting`` once if another one is.
 
     Raises:
@@ -33,7 +50,9 @@ async def writing(
                 waiting()
                 while not await _try(connection, collection):  # noqa: ASYNC110 - it happens in another process
                     await asyncio.sleep(POLL_S)
-        yield
+            # A run may embed for long between two words to the lock's connection.
+            await connection.execute(text("SET idle_session_timeout = 0"))
+        yield WritingLock(connection)
     finally:
         # Closing for good, not back to the pool: that gives the lock up whatever state the
         # connection is in.

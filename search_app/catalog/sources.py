@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.bulk import insert_rows
 from search_app.catalog.tables import sources
-from search_app.types import Collection
+from search_app.types import JSON, Collection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class KnownSource:
     content_hash: bytes | None
     reader: str
     state: str
+    options: Mapping[str, JSON]
+    root: str
 
 
 _KNOWN = (
@@ -35,6 +37,8 @@ _KNOWN = (
     sources.c.content_hash,
     sources.c.reader,
     sources.c.state,
+    sources.c.options,
+    sources.c.root,
 )
 
 
@@ -45,6 +49,8 @@ def _known(row: Any) -> KnownSource:
         content_hash=row.content_hash,
         reader=row.reader,
         state=row.state,
+        options=row.options,
+        root=row.root,
     )
 
 
@@ -68,7 +74,7 @@ async def begin(
 ) -> None:
     """Note that sources are being read; until ``finish`` the next run reads them again.
 
-    A row has id, uri and reader.
+    A row has id, uri, reader, options and root.
     """
     await insert_rows(
         connection,
@@ -78,6 +84,7 @@ async def begin(
             for row in rows
         ],
         "(collection_id, uri) DO UPDATE SET state = 'pending', reader = excluded.reader, "
+        "options = excluded.options, root = excluded.root, "
         "reason = NULL, content_hash = NULL, seen_run_id = excluded.seen_run_id, "
         "updated_at = now()",
     )

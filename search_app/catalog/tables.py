@@ -165,6 +165,10 @@ sources = Table(
     Column("content_hash", LargeBinary),
     # What read it: loader, its version and the options that change its outcome.
     Column("reader", Text, nullable=False),
+    # With which options, and below which argument, so that an interrupted reading is finished as
+    # it was begun.
+    Column("options", JSONB, nullable=False),
+    Column("root", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text),
     _reference("seen_run_id", "runs", cascade=False, null=True),
@@ -173,7 +177,7 @@ sources = Table(
     Index(
         "ix_sources_unfinished",
         "collection_id",
-        postgresql_where=text("state = 'pending'"),
+        postgresql_where=text("state IN ('pending', 'removing')"),
     ),
 )
 
@@ -199,6 +203,7 @@ documents = Table(
     _time("updated_at"),
     UniqueConstraint("collection_id", "uri"),
     Index("ix_documents_source_id", "source_id"),
+    Index("ix_documents_deleting", "collection_id", postgresql_where=text("state = 'deleting'")),
     Index(
         "ix_documents_fields",
         "fields",

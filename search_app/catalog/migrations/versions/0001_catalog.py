@@ -247,6 +247,8 @@ def upgrade() -> None:
         sa.Column("uri", sa.Text(), nullable=False),
         sa.Column("content_hash", sa.LargeBinary(), nullable=True),
         sa.Column("reader", sa.Text(), nullable=False),
+        sa.Column("options", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("root", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("seen_run_id", sa.Uuid(), nullable=True),
@@ -273,7 +275,7 @@ def upgrade() -> None:
         "sources",
         ["collection_id"],
         unique=False,
-        postgresql_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state IN ('pending', 'removing')"),
     )
     op.create_table(
         "documents",
@@ -318,6 +320,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_documents")),
         sa.UniqueConstraint("collection_id", "uri", name=op.f("uq_documents_collection_id_uri")),
+    )
+    op.create_index(
+        "ix_documents_deleting",
+        "documents",
+        ["collection_id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'deleting'"),
     )
     op.create_index(
         "ix_documents_fields",
@@ -414,9 +423,16 @@ def downgrade() -> None:
         postgresql_using="gin",
         postgresql_ops={"fields": "jsonb_path_ops"},
     )
+    op.drop_index(
+        "ix_documents_deleting",
+        table_name="documents",
+        postgresql_where=sa.text("state = 'deleting'"),
+    )
     op.drop_table("documents")
     op.drop_index(
-        "ix_sources_unfinished", table_name="sources", postgresql_where=sa.text("state = 'pending'")
+        "ix_sources_unfinished",
+        table_name="sources",
+        postgresql_where=sa.text("state IN ('pending', 'removing')"),
     )
     op.drop_table("sources")
     op.drop_table("run_errors")
