@@ -46,23 +46,30 @@ async def open_targets(
         found = [await _create(services, collection, embedder_spec, store)]
     targets = []
     for index in found:
-        chosen = embedder_spec if index.state is IndexState.ACTIVE else None
-        if store not in (None, index.store) and index.state is IndexState.ACTIVE:
+        answering = index.state is IndexState.ACTIVE or len(found) == 1
+        chosen = embedder_spec if answering else None
+        if store not in (None, index.store) and answering:
             raise InvalidInputError(
                 f"collection {collection.name!r} lives in {index.store}, not in {store}; "
                 "leave --store out, or use another collection"
             )
-        targets.append(await _open(services, index, chosen))
+        targets.append(await _open(services, index, chosen, first=len(found) == 1))
     return targets
 
 
-async def _open(services: Services, index: Index, embedder_spec: str | None) -> Target:
+async def _open(
+    services: Services, index: Index, embedder_spec: str | None, *, first: bool
+) -> Target:
     async with transaction(services.engine) as connection:
         version = await models.get(connection, index.model_version_id)
         canaries = await models.canaries(connection, version.id)
     store = services.store(index.store)
     # Again on every run: a run may have died between the catalog's row and this.
     await store.create(index.id, version.identity.dimensions)
+    if first and index.state is IndexState.BUILDING:
+        # Searches find a collection's first index only once there is something to search in.
+        async with transaction(services.engine) as connection:
+            index = await indexes.activate(connection, index.id)
     return Target(
         index=index,
         version=version,
@@ -87,7 +94,7 @@ async def _create(
             model_version_id=version.id,
             chunking=_chunking(settings.chunk_tokens, version),
             store=name,
-            state=IndexState.ACTIVE,
+            state=IndexState.BUILDING,
         )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from uuid import UUID, uuid4
 
-from sqlalchemy import RowMapping, insert, select
+from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import indexes
@@ -77,3 +77,14 @@ async def active(connection: AsyncConnection, collection: Collection) -> Index:
             f"collection {collection.name!r} has no active index; ingest something into it first"
         )
     return from_row(row)
+
+
+async def activate(connection: AsyncConnection, index_id: UUID) -> Index:
+    """Let an index answer the searches of its collection; no other one may be active."""
+    rows = await connection.execute(
+        update(indexes)
+        .where(indexes.c.id == index_id)
+        .values(state=IndexState.ACTIVE.value, activated_at=func.now())
+        .returning(*indexes.c)
+    )
+    return from_row(rows.mappings().one())
