@@ -18,7 +18,7 @@ SPACE_MARK = "▁"
 """What a space is inside a piece."""
 
 _UNKNOWN_PENALTY = 10.0
-_CACHED_WORDS = 32_768
+_CACHED_WORDS = 8_192
 _CACHED_WORD_LENGTH = 16
 _CODE_POINTS = 0x110000
 
