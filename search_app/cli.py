@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_app.config import Settings, describe_settings, load_settings
-from search_app.console import print_json, run, wait_for
+from search_app.console import print_json, printable, run, wait_for
 from search_app.types import JSON, Hit, SearchResult
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def config(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("variable", "value", "from", "meaning"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "variable")
     for row in rows:
         table.add_row(row.variable, Text(row.value), row.origin, Text(row.description))
     Console(highlight=False).print(table)
@@ -164,13 +164,15 @@ def _print(result: SearchResult) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for hit in result.hits:
-        where = " › ".join(hit.heading_path) or hit.document.title
+        where = printable(" › ".join(hit.heading_path) or hit.document.title)
         page = f" · page {hit.page}" if hit.page else ""
         console.print(Text(f"{hit.rank:>3}  {hit.score:.4f}  ", "bold") + Text(where, "bold cyan"))
         console.print(
-            Text(f"             {hit.document.uri}{page} · {hit.document.language}", "dim")
+            Text(
+                f"             {printable(hit.document.uri)}{page} · {hit.document.language}", "dim"
+            )
         )
-        text = " ".join(hit.text.split())
+        text = printable(" ".join(hit.text.split()))
         shown = text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "…"
         console.print(Text(f"     {shown}\n"))
     if not result.hits:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Coroutine
@@ -16,6 +17,8 @@ from search_app.errors import UnmovedError
 from search_app.types import JSON
 
 T = TypeVar("T")
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 OK, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,12 +41,17 @@ def run(app: typer.Typer) -> int:
     return OK
 
 
+def printable(text: str) -> str:
+    """Make text from outside harmless to a terminal: control characters become U+FFFD."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def fail(reason: str) -> int:
     """Say in one line why nothing could be done, and give the exit code for that."""
     from rich.console import Console
     from rich.text import Text
 
-    line = Text.assemble(("error: ", "bold red"), " ".join(reason.split()))
+    line = Text.assemble(("error: ", "bold red"), printable(" ".join(reason.split())))
     Console(stderr=True, soft_wrap=True, highlight=False).print(line)
     return NOTHING_DONE
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -370,3 +371,21 @@ async def test_memory_does_not_grow_with_the_number_of_texts(shared: BundledEmbe
     await embed_all(shared, texts, "document")
     gc.collect()
     assert psutil.Process().memory_info().rss - before < 40_000_000
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    code = (
+        "import asyncio\n"
+        "from search_app.embedders.bundled import BundledEmbedder\n"
+        "asyncio.run(BundledEmbedder().embed(['water'], 'query'))\n"
+    )
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "ORT_DISABLE_TELEMETRY" and not name.startswith("XDG_")
+    }
+    subprocess.run(
+        [sys.executable, "-c", code], env={**environment, "HOME": str(tmp_path)}, check=True
+    )
+    # Where usage is reported, a device id and a queue of events are kept below the home folder.
+    assert list(tmp_path.rglob("*onnxruntime*")) == []

@@ -230,3 +230,14 @@ def test_the_server_says_where_it_listens_and_stops_when_told(
         process.terminate()
         assert process.wait(timeout=30) == 0
     assert line.startswith("Unmoved serves http://127.0.0.1:")
+
+
+def test_a_document_cannot_write_to_the_terminal(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "escapes"
+    folder.mkdir()
+    (folder / "red\x1b[31m.txt").write_text("just \x1b[31mred\x1b[0m zebra", encoding="utf-8")
+    (folder / "none\x1b[2J.txt").touch()
+    added = run("ingest", "add", str(folder))
+    found = run("search-app", "search", "zebra")
+    assert "zebra" in found.stdout
+    assert "\x1b" not in added.stdout + added.stderr + found.stdout + found.stderr

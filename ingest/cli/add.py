@@ -6,7 +6,7 @@ import typer
 
 from ingest.cli.app import app
 from search_app.config import Settings, load_settings
-from search_app.console import NOTHING_DONE, OK, SOME_FAILED, print_json, wait_for
+from search_app.console import NOTHING_DONE, OK, SOME_FAILED, print_json, printable, wait_for
 
 if TYPE_CHECKING:
     from ingest.pipeline import IngestRequest
@@ -101,7 +101,7 @@ def _exit_code(report: "IngestReport") -> int:
 def _print(report: "IngestReport", *, quiet: bool, shown: bool) -> None:
     if not shown:
         for failure in report.errors:
-            typer.echo(f"failed  {failure.source}: {failure.reason}", err=True)
+            typer.echo(printable(f"failed  {failure.source}: {failure.reason}"), err=True)
     if quiet:
         return
     documents, chunks = report.documents, report.chunks

@@ -16,6 +16,7 @@ from rich.progress import (
 
 from ingest.sources import discover
 from ingest.types import SourceRef
+from search_app.console import printable
 from search_app.types import Failure
 
 
@@ -84,7 +85,7 @@ class Display:
 
     def _say(self, line: str) -> None:
         # Not markup: a file may be called [red].
-        self._console.print(line, markup=False)
+        self._console.print(printable(line), markup=False)
 
     def _update(self) -> None:
         task = self._bar.tasks[0]

@@ -5,6 +5,7 @@ Standard operators only: contrib operators picked by hand were no faster. Arithm
 so there is no cache on disk to keep whole.
 """
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,9 @@ class E5Encoder:
 def _open_session(
     model: "onnx.ModelProto", matrices: dict[str, NDArray[np.float32]]
 ) -> "onnxruntime.InferenceSession":
+    # It reports its use to its maker unless told not to before it is imported. Nothing that this
+    # product does is anybody else's business.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
