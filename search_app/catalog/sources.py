@@ -168,16 +168,6 @@ async def under(
     return [_known(row) for row in await connection.execute(statement)]
 
 
-async def counts(connection: AsyncConnection, collection: Collection) -> dict[str, int]:
-    """Count the sources by state."""
-    statement = (
-        select(sources.c.state, func.count())
-        .where(sources.c.collection_id == collection.id)
-        .group_by(sources.c.state)
-    )
-    return {row[0]: row[1] for row in await connection.execute(statement)}
-
-
 async def delete_row(connection: AsyncConnection, source_id: UUID) -> None:
     """Remove a source; its documents must be gone."""
     await connection.execute(delete(sources).where(sources.c.id == source_id))
