@@ -245,10 +245,14 @@ async def _read_unfinished(services: Services, run: _Run) -> None:
     await _give_up(
         services, run, gone, "gone before it was read to its end; ingest rm removes what is left"
     )
+    # Together where the options are the same: each reading ends in a proof of the model.
+    by_options: dict[LoadOptions, list[str]] = {}
     for source in left:
         if source not in gone:
             options = LoadOptions.from_json(source.options)
-            await _read_all(services, run, options, discover([source.uri]))
+            by_options.setdefault(options, []).append(source.uri)
+    for options, uris in by_options.items():
+        await _read_all(services, run, options, discover(uris))
 
 
 async def _give_up(services: Services, run: _Run, lost: Sequence[KnownSource], reason: str) -> None:

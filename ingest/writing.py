@@ -90,7 +90,9 @@ class Writer:
         """Take in one stretch; embeds whenever a segment is full."""
         await self._note_seen(reading)
         await self._fail(reading.failures)
-        changes = await self._changes(await self._own(reading.documents))
+        known = await self._known(reading)
+        own = await self._own(reading.documents, known)
+        changes = await self._changes(own, known)
         await self._put_pending(changes)
         missing = await self._missing(changes)
         for change in changes:
@@ -184,14 +186,18 @@ class Writer:
         for _, ref in reading.unchanged:
             self._progress.read(uri=ref.uri, size=ref.size)
 
+    async def _known(self, reading: Reading) -> dict[str, KnownDocument]:
+        async with transaction(self._engine) as connection:
+            uris = [document.uri for _, document in reading.documents]
+            return await documents.known(connection, self._collection, uris)
+
     async def _own(
-        self, read: Sequence[tuple[OpenSource, PlannedDocument]]
+        self,
+        read: Sequence[tuple[OpenSource, PlannedDocument]],
+        known: Mapping[str, KnownDocument],
     ) -> list[tuple[OpenSource, PlannedDocument]]:
         """Leave out documents whose uri belongs to another source: d.csv#1 may also be a file."""
         owners: dict[str, UUID] = {}
-        async with transaction(self._engine) as connection:
-            uris = [document.uri for _, document in read]
-            known = await documents.known(connection, self._collection, uris)
         own, refused = [], []
         for source, document in read:
             earlier = known.get(document.uri)
@@ -206,20 +212,21 @@ class Writer:
         await self._fail(refused)
         return own
 
-    async def _changes(self, read: Sequence[tuple[OpenSource, PlannedDocument]]) -> list[Change]:
+    async def _changes(
+        self,
+        read: Sequence[tuple[OpenSource, PlannedDocument]],
+        known: Mapping[str, KnownDocument],
+    ) -> list[Change]:
         """Leave out documents that are in already as they are, and find out about the others."""
+        changed = []
+        unchanged = []
+        for source, document in read:
+            earlier = known.get(document.uri)
+            if earlier is not None and earlier.content_hash == document.content_hash:
+                unchanged.append(document.id)
+            else:
+                changed.append((source, document, earlier))
         async with transaction(self._engine) as connection:
-            known = await documents.known(
-                connection, self._collection, [document.uri for _, document in read]
-            )
-            changed = []
-            unchanged = []
-            for source, document in read:
-                earlier = known.get(document.uri)
-                if earlier is not None and earlier.content_hash == document.content_hash:
-                    unchanged.append(document.id)
-                else:
-                    changed.append((source, document, earlier))
             await documents.mark_seen(connection, self._run_id, unchanged)
             there = await chunks.ids_by_document(
                 connection, [document.id for _, document, _ in changed]
