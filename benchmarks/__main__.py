@@ -1,6 +1,19 @@
-"""Run every measurement, one after the other."""
+"""Run every measurement, one after the other, or only those that are named."""
 
-from benchmarks import chunking, embedders, ingest, search, stores
+import sys
 
-for part in (embedders, chunking, ingest, stores, search):
-    part.main()
+from benchmarks import chunking, embedders, ingest, parsing, search, stores
+
+PARTS = {
+    "embedders": embedders,
+    "chunking": chunking,
+    "parsing": parsing,
+    "ingest": ingest,
+    "stores": stores,
+    "search": search,
+}
+
+for name in sys.argv[1:] or PARTS:
+    if name not in PARTS:
+        sys.exit(f"no measurement {name!r}; there are {', '.join(PARTS)}")
+    PARTS[name].main()

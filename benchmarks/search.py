@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import text
 
-from benchmarks.stores import synthetic
+from benchmarks.points import synthetic
 from benchmarks.workplace import figure, heading, scratch_services
 from ingest.pipeline import IngestRequest, ingest
 from search_app.bootstrap import Services

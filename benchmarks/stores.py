@@ -1,15 +1,9 @@
-"""The pgvector store against bare COPY and bare SQL on the same server, in the same run.
-
-The vectors are synthetic: 50 broad topics in a space of 40 dimensions, mapped to 384 with a little
-noise in all of them. The widths are chosen so that an HNSW search among 20,000 of them is about as
-hard as among 20,000 short English passages embedded by multilingual-e5-small: at ef 100 it reads
-about 2,200 pages and finds 0.99 of the ten nearest (e5: 1,960 pages, 0.989).
-"""
+"""The pgvector store against bare COPY and bare SQL on the same server; then both stores."""
 
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
@@ -20,20 +14,32 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from benchmarks.comparison import compare
+from benchmarks.points import (
+    DIMENSIONS,
+    QUERIES,
+    SHARES,
+    K,
+    Search,
+    in_turns,
+    passing,
+    percentiles,
+    points_of,
+    recall_of,
+    scan_rate,
+    synthetic,
+    timed,
+)
 from benchmarks.workplace import figure, heading, scratch_database
 from search_app.filters import AnyOf, Filter
 from search_app.stores.pgvector import PgvectorStore
 from search_app.stores.pgvector_copy import COLUMNS, copy_stream
 from search_app.stores.pgvector_search import LEAST_EFFORT
-from search_app.types import JSON, Matrix, Point, Vector
+from search_app.types import Matrix, Point, Vector
 
 POINTS = 100_000
-DIMENSIONS = 384
-QUERIES = 200
-K = 10
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
-Search = Callable[[Vector], Awaitable[list[UUID]]]
 
 
 def main() -> None:
@@ -46,9 +52,11 @@ async def measure(database_url: str | None = None) -> None:
     heading(f"pgvector store: {POINTS:,} points of {DIMENSIONS} dimensions")
     if database_url is not None:
         await _measure(database_url)
+        await compare(database_url)
         return
     with scratch_database() as url:
         await _measure(url)
+        await compare(url)
 
 
 async def _measure(url: str) -> None:
@@ -67,44 +75,6 @@ async def _measure(url: str) -> None:
                 await store.drop(points[0].index_id)
         finally:
             await engine.dispose()
-
-
-def synthetic(rows: int) -> Matrix:
-    """Make unit vectors that lie in topics."""
-    draw = np.random.default_rng(5)
-    spread = draw.standard_normal((40, DIMENSIONS)) / np.sqrt(40)
-    topics = draw.standard_normal((50, 40))[draw.integers(50, size=rows)]
-    inner = topics + 1.75 * draw.standard_normal((rows, 40))
-    outer = (inner @ spread + 0.1 * draw.standard_normal((rows, DIMENSIONS))).astype(np.float32)
-    vectors: Matrix = outer / np.linalg.norm(outer, axis=1, keepdims=True)
-    return vectors
-
-
-def _points(index_id: UUID, vectors: Matrix) -> list[Point]:
-    run, version = uuid4(), uuid4()
-    documents = [(uuid4(), _fields(number)) for number in range(POINTS // 10)]
-    return [
-        Point(
-            chunk_id=uuid4(),
-            document_id=documents[number // 10][0],
-            index_id=index_id,
-            model_version_id=version,
-            run_id=run,
-            fields=documents[number // 10][1],
-            vector=vector,
-        )
-        for number, vector in enumerate(vectors)
-    ]
-
-
-def _fields(number: int) -> dict[str, JSON]:
-    return {
-        "language": "en" if number % 3 else "ja",
-        "source": f"docs/part{number}.md",
-        "folder": ["docs"],
-        "type": "markdown",
-        "meta": {"year": 2000 + number % 25, "shelf": number % 100},
-    }
 
 
 @asynccontextmanager
@@ -128,7 +98,7 @@ async def _writing(connection: Connection, store: PgvectorStore, vectors: Matrix
     for way in [*ways, *ways]:
         if points:
             await store.drop(points[0].index_id)
-        points = _points(uuid4(), vectors)
+        points = points_of(uuid4(), vectors)
         await store.create(points[0].index_id, DIMENSIONS)
         best[way] = min(best[way], await ways[way](connection, points))
     best["replace"] = await upsert(connection, points)
@@ -206,34 +176,26 @@ async def _searching(
     async def search(query: Vector) -> list[UUID]:
         return [hit.chunk_id for hit in await store.search(index_id, query, k=K)]
 
-    ours, theirs = await _in_turns(queries, search, bare)
-    figure(f"bare SQL kNN at ef {LEAST_EFFORT}, p50, p95", _percentiles(theirs))
-    figure("search, p50, p95", _percentiles(ours))
+    ours, theirs = await in_turns(queries, search, bare)
+    figure(f"bare SQL kNN at ef {LEAST_EFFORT}, p50, p95", percentiles(theirs))
+    figure("search, p50, p95", percentiles(ours))
     ratio = float(np.median(ours) / np.median(theirs))
     figure("search p50 / bare p50", f"{ratio:.2f}", target="<= 2", reached=ratio <= 2)
-    recall = await _recall(points, queries, bare)
+    recall = await recall_of(points, queries, bare)
     figure("recall@10 of bare SQL kNN", f"{recall:.3f}")
-    recall = await _recall(points, queries, search)
+    recall = await recall_of(points, queries, search)
     figure("recall@10 of search", f"{recall:.3f}", target=">= 0.95", reached=recall >= 0.95)
     await _filtered(store, points, queries)
 
     async def exact(query: Vector) -> list[UUID]:
         return [hit.chunk_id for hit in await store.search(index_id, query, k=K, exact=True)]
 
-    figure("exact search, p50, p95", _percentiles(await _timed(queries[:30], exact)))
+    figure("exact search, p50, p95", percentiles(await timed(queries[:30], exact)))
 
 
 async def _filtered(store: PgvectorStore, points: Sequence[Point], queries: Matrix) -> None:
-    for share, wanted in (
-        ("1 %", AnyOf(field="meta.shelf", values=(7,))),
-        ("4 %", AnyOf(field="meta.year", values=(2007,))),
-        ("33 %", AnyOf(field="language", values=("ja",))),
-    ):
-        passing = [
-            point
-            for point in points
-            if wanted.values[0] in (*point.fields["meta"].values(), point.fields["language"])
-        ]
+    for share, wanted in SHARES:
+        few = passing(points, wanted)
 
         async def search(query: Vector, wanted: AnyOf = wanted) -> list[UUID]:
             hits = await store.search(
@@ -241,8 +203,8 @@ async def _filtered(store: PgvectorStore, points: Sequence[Point], queries: Matr
             )
             return [hit.chunk_id for hit in hits]
 
-        figure(f"search, {share} pass, p50, p95", _percentiles(await _timed(queries, search)))
-        recall = await _recall(passing, queries, search)
+        figure(f"search, {share} pass, p50, p95", percentiles(await timed(queries, search)))
+        recall = await recall_of(few, queries, search)
         figure(
             f"recall@10, {share} pass", f"{recall:.3f}", target=">= 0.95", reached=recall >= 0.95
         )
@@ -271,53 +233,12 @@ async def _reading(store: PgvectorStore, index_id: UUID) -> None:
     assert await store.count(index_id) == POINTS
     figure("count", f"{1e3 * (time.perf_counter() - started):.0f} ms")
     for vectors in (False, True):
-        rate = await _scan_rate(store, index_id, vectors=vectors)
+        rate = await scan_rate(store, index_id, vectors=vectors)
         name = "scan with vectors" if vectors else "scan"
         if vectors:
             figure(name, f"{rate:,.0f} points/s")
         else:
             figure(name, f"{rate:,.0f} points/s", target=">= 50,000", reached=rate >= 50_000)
-
-
-async def _scan_rate(store: PgvectorStore, index_id: UUID, *, vectors: bool) -> float:
-    started, seen, after = time.perf_counter(), 0, None
-    while page := await store.scan(index_id, after=after, limit=5000, vectors=vectors):
-        seen, after = seen + len(page), page[-1].chunk_id
-    assert seen == POINTS
-    return seen / (time.perf_counter() - started)
-
-
-async def _timed(queries: Matrix, search: Search) -> list[float]:
-    return (await _in_turns(queries, search))[0]
-
-
-async def _in_turns(queries: Matrix, *searches: Search) -> list[list[float]]:
-    """Time every search for every query, in turns, so that a busy moment meets them all."""
-    for search in searches:
-        for query in queries[:10]:
-            await search(query)
-    taken: list[list[float]] = [[] for _ in searches]
-    for query in queries:
-        for search, seconds in zip(searches, taken, strict=True):
-            started = time.perf_counter()
-            await search(query)
-            seconds.append(time.perf_counter() - started)
-    return taken
-
-
-def _percentiles(seconds: Sequence[float]) -> str:
-    half, most = 1e3 * np.quantile(seconds, [0.5, 0.95])
-    return f"{half:.1f}, {most:.1f} ms"
-
-
-async def _recall(points: Sequence[Point], queries: Matrix, search: Search) -> float:
-    matrix = np.stack([point.vector for point in points if point.vector is not None])
-    found = 0
-    for query in queries:
-        nearest = np.argpartition(-(matrix @ query), K)[:K]
-        wanted = {points[row].chunk_id for row in nearest}
-        found += len(wanted.intersection(await search(query)))
-    return found / (K * len(queries))
 
 
 if __name__ == "__main__":

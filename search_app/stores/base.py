@@ -38,6 +38,9 @@ class VectorStore(ABC):
     async def upsert(self, index_id: UUID, points: Sequence[Point]) -> None:
         """Write points by chunk id, replacing any that are there; all of them or none.
 
+        A store without transactions may have written a part where the call ends as unavailable;
+        writing the same again completes it.
+
         Every point has a finite vector of the index's dimensions; its float32 bytes are kept.
         Ids are distinct within one call.
         """

@@ -11,7 +11,14 @@ import numpy as np
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter, passes
 from search_app.stores.base import VectorStore
-from search_app.stores.points import check_distinct, check_k, check_vector, encoded_fields, stacked
+from search_app.stores.points import (
+    check_distinct,
+    check_k,
+    check_vector,
+    encoded_fields,
+    inner_products,
+    stacked,
+)
 from search_app.types import JSON, Matrix, Point, Scored, Vector
 
 _BLOCK = 4096
@@ -186,14 +193,8 @@ def _order(chunk_id: UUID) -> bytes:
 
 
 def _scores(matrix: Matrix, slots: Sequence[int], vector: Vector) -> Vector:
-    """Compute inner products whose last bit does not depend on the row's place.
-
-    A BLAS product sums a row differently at the edge of a block, which would break ties between
-    equal vectors at random. Summed in float64 and rounded once.
-    """
-    wide = vector.astype(np.float64)
     blocks = [
-        (matrix[slots[start : start + _BLOCK]] * wide).sum(axis=1)
+        inner_products(matrix[slots[start : start + _BLOCK]], vector)
         for start in range(0, len(slots), _BLOCK)
     ]
-    return np.concatenate([*blocks, np.empty(0)]).astype(np.float32)
+    return np.concatenate([*blocks, np.empty(0, np.float32)])

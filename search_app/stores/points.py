@@ -97,3 +97,14 @@ def _holds_nul(value: JSON) -> bool:
         case dict():
             return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
     return False
+
+
+def inner_products(matrix: Matrix, vector: Vector) -> Vector:
+    """Score rows, (n, d) and (d,) to (n,) float32, so that equal rows score equal to the last bit.
+
+    A BLAS product sums a row differently at the edge of a block, which would break ties at random.
+    Summed in float64 and rounded once; never -0.0.
+    """
+    sums = (matrix * vector.astype(np.float64)).sum(axis=1) + 0.0
+    scores: Vector = sums.astype(np.float32)
+    return scores

@@ -1,0 +1,163 @@
+"""Vectors in Qdrant: one collection per index, on a server or in the client's local mode.
+
+Qdrant has no transactions. A call that is refused wrote nothing, since everything is checked before
+anything is sent; one that ended as unavailable may have written a part of it, and writing it again
+completes it.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from uuid import UUID
+
+from search_app.errors import StoreRefusedError
+from search_app.filters import Filter
+from search_app.stores.base import VectorStore
+from search_app.stores.points import (
+    check_distinct,
+    check_k,
+    check_vector,
+    encoded_fields,
+    stacked,
+)
+from search_app.stores.qdrant_collections import (
+    MOST_DIMENSIONS,
+    Layout,
+    QdrantPlan,
+    create_collection,
+    drop_collection,
+    index_order,
+    read_layout,
+    wait_for_graphs,
+)
+from search_app.stores.qdrant_connection import QdrantAddress, QdrantConnection
+from search_app.stores.qdrant_filters import query_filter
+from search_app.stores.qdrant_payload import ordered_keys
+from search_app.stores.qdrant_points import (
+    points_after,
+    points_by_id,
+    remove_points,
+    replace_fields,
+    write_points,
+)
+from search_app.stores.qdrant_search import resolve, search
+from search_app.types import JSON, Point, Scored, Vector
+
+
+class QdrantStore(VectorStore):
+    """Keeps each index in a collection of its own; nothing is opened before the first call."""
+
+    name = "qdrant"
+
+    def __init__(self, address: QdrantAddress, *, plan: QdrantPlan | None = None) -> None:
+        self._connection = QdrantConnection(address)
+        self._plan = plan or QdrantPlan()
+        self._layouts: dict[UUID, Layout] = {}
+
+    async def create(self, index_id: UUID, dimensions: int) -> None:
+        """Make the collection of an index, distance Dot: Cosine would change the vectors' bytes."""
+        if not 1 <= dimensions <= MOST_DIMENSIONS:
+            raise StoreRefusedError(
+                f"qdrant keeps 1 to {MOST_DIMENSIONS} dimensions, not {dimensions}; "
+                "ask the model for fewer"
+            )
+        self._layouts.pop(index_id, None)
+        await create_collection(self._connection, index_id, dimensions, self._plan)
+
+    async def drop(self, index_id: UUID) -> None:
+        """Remove the collection of an index."""
+        self._layouts.pop(index_id, None)
+        await drop_collection(self._connection, index_id)
+
+    async def upsert(self, index_id: UUID, points: Sequence[Point]) -> None:
+        """Write points by chunk id, in as many requests as their size takes."""
+        if not points:
+            return
+        check_distinct(points)
+        encoded = [encoded_fields(point.fields) for point in points]
+        async with self._open(index_id) as layout:
+            matrix = stacked(points, index_id, layout.dimensions)
+            await self._index_order(index_id, layout, encoded)
+            await write_points(self._connection, layout, points, matrix, encoded)
+
+    async def update_fields(
+        self, index_id: UUID, fields: Mapping[UUID, Mapping[str, JSON]]
+    ) -> None:
+        """Replace filter fields and what is derived from them."""
+        encoded = {chunk_id: encoded_fields(value) for chunk_id, value in fields.items()}
+        async with self._open(index_id) as layout:
+            await self._index_order(index_id, layout, list(encoded.values()))
+            await replace_fields(self._connection, layout, encoded)
+
+    async def delete(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> None:
+        """Remove the given chunks."""
+        async with self._open(index_id) as layout:
+            await remove_points(self._connection, layout, chunk_ids)
+
+    async def search(
+        self,
+        index_id: UUID,
+        vector: Vector,
+        *,
+        k: int,
+        filter: Filter | None = None,  # noqa: A002 - the port's word
+        exact: bool = False,
+    ) -> list[Scored]:
+        """Find the k nearest points that pass the filter, by HNSW where there is one."""
+        check_k(k)
+        async with self._open(index_id) as layout:
+            check_vector(vector, layout.dimensions)
+            return await search(self._connection, layout, vector, k=k, wanted=filter, exact=exact)
+
+    async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
+        """Get points with their vectors, in id order."""
+        async with self._open(index_id) as layout:
+            return await points_by_id(self._connection, layout, chunk_ids)
+
+    async def scan(
+        self, index_id: UUID, *, after: UUID | None = None, limit: int = 1000, vectors: bool = False
+    ) -> list[Point]:
+        """Get the next points in ascending id order."""
+        async with self._open(index_id) as layout:
+            return await points_after(self._connection, layout, after, limit=limit, vectors=vectors)
+
+    async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
+        """Count the points that pass the filter."""
+        async with self._open(index_id) as layout:
+            resolved = await resolve(self._connection, layout, filter)
+            async with self._connection.client() as client:
+                answer = await client.count(
+                    layout.name, count_filter=query_filter(filter, resolved), exact=True
+                )
+            return answer.count
+
+    async def optimize(self, index_id: UUID) -> None:
+        """Wait until Qdrant's own optimizers are done; until then, their part is searched fully."""
+        await wait_for_graphs(self._connection, index_id)
+
+    async def ping(self) -> None:
+        """Return if Qdrant answers, and takes the key."""
+        async with self._connection.client() as client:
+            await client.get_collections()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._connection.aclose()
+
+    @asynccontextmanager
+    async def _open(self, index_id: UUID) -> AsyncIterator[Layout]:
+        try:
+            if index_id not in self._layouts:
+                self._layouts[index_id] = await read_layout(self._connection, index_id)
+            yield self._layouts[index_id]
+        except StoreRefusedError:
+            # The index may have been dropped or made anew elsewhere.
+            self._layouts.pop(index_id, None)
+            raise
+
+    async def _index_order(self, index_id: UUID, layout: Layout, encoded: Sequence[bytes]) -> None:
+        keys = frozenset[str]().union(*(ordered_keys(fields) for fields in set(encoded)))
+        if not self._connection.is_local and keys - layout.indexed:
+            await index_order(self._connection, layout, keys)
+            # Also the keys that found no more room, so that this is not tried at every write.
+            self._layouts[index_id] = replace(layout, indexed=layout.indexed | keys)
