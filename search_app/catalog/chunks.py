@@ -60,6 +60,7 @@ def _passage(row: Any) -> Passage:
             source=row.source,
             title=row.title,
             language=row.language,
+            media_type=row.media_type,
         ),
         text=row.text,
         heading_path=row.heading_path,
@@ -79,6 +80,7 @@ _PASSAGES = (
         documents.c.uri,
         documents.c.title,
         documents.c.language,
+        documents.c.media_type,
         sources.c.uri.label("source"),
     )
     .join(documents, documents.c.id == chunks.c.document_id)
@@ -204,6 +206,19 @@ async def of_documents(
     """List chunks of documents, whatever their state or chunking."""
     statement = (
         select(chunks.c.id).where(chunks.c.document_id == func.any(list(document_ids))).limit(limit)
+    )
+    return list(await connection.scalars(statement))
+
+
+async def pending_of_documents(
+    connection: AsyncConnection, document_ids: Sequence[UUID], limit: int
+) -> list[UUID]:
+    """List chunks of documents that were never shown."""
+    statement = (
+        select(chunks.c.id)
+        .where(chunks.c.document_id == func.any(list(document_ids)))
+        .where(chunks.c.state == "pending")
+        .limit(limit)
     )
     return list(await connection.scalars(statement))
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +16,10 @@ LONGEST_NAME = 200
 
 NAMESPACE = UUID("5f0c7d3e-8a35-4e0b-9d57-2f7b1c64a9e2")
 """All other ids are computed from a collection's, so the same name gives the same ids anywhere."""
+
+
+IS_LIVE = collections.c.state == "live"
+"""Collections that are not on their way out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,28 +53,75 @@ async def get(connection: AsyncConnection, name: str) -> Collection:
     """Find a collection by its name.
 
     Raises:
-        NotFoundError: there is none; names those there are.
+        NotFoundError: there is none, or it is being deleted; names those there are.
     """
-    check_name(name)
-    row = (
-        await connection.execute(select(collections.c.id).where(collections.c.name == name))
-    ).one_or_none()
-    if row is None:
-        known = (await connection.scalars(select(collections.c.name).limit(10))).all()
+    found = await check_open(connection, name)
+    if found is None:
+        known = (
+            await connection.scalars(select(collections.c.name).where(IS_LIVE).limit(10))
+        ).all()
         raise NotFoundError(
             f"no collection {name!r}; "
             + (f"there is {', '.join(map(repr, known))}" if known else "ingest something first")
+        )
+    return found
+
+
+async def check_open(connection: AsyncConnection, name: str) -> Collection | None:
+    """Find a collection by its name; None where there is none yet and one could be made.
+
+    Raises:
+        InvalidInputError: no collection can have that name.
+        NotFoundError: it is being deleted.
+    """
+    check_name(name)
+    row = (
+        await connection.execute(
+            select(collections.c.id, collections.c.state).where(collections.c.name == name)
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.state != "live":
+        raise NotFoundError(
+            f"collection {name!r} is being deleted; ingest collections rm finishes that"
         )
     return Collection(id=row.id, name=name)
 
 
 async def get_or_create(connection: AsyncConnection, name: str) -> Collection:
-    """Find a collection by its name, making it where it is missing."""
-    check_name(name)
-    await connection.execute(
-        insert(collections).values(id=uuid5(NAMESPACE, name), name=name).on_conflict_do_nothing()
-    )
+    """Find a collection by its name, making it where it is missing.
+
+    Raises:
+        NotFoundError: it is being deleted.
+    """
+    found = await check_open(connection, name)
+    if found is None:
+        # The id that goes with the name may belong to a collection that had it and was renamed.
+        for identity in (uuid5(NAMESPACE, name), uuid4()):
+            await connection.execute(
+                insert(collections).values(id=identity, name=name).on_conflict_do_nothing()
+            )
+            found = await check_open(connection, name)
+            if found is not None:
+                return found
     return await get(connection, name)
+
+
+async def rename(connection: AsyncConnection, collection: Collection, name: str) -> Collection:
+    """Give a collection another name.
+
+    Raises:
+        InvalidInputError: no collection can have that name, or another one has it.
+    """
+    check_name(name)
+    statement = select(collections.c.id).where(collections.c.name == name)
+    if await connection.scalar(statement) is not None:
+        raise InvalidInputError(f"there is a collection {name!r} already; choose another name")
+    await connection.execute(
+        update(collections).where(collections.c.id == collection.id).values(name=name)
+    )
+    return Collection(id=collection.id, name=name)
 
 
 async def summaries(connection: AsyncConnection) -> Sequence[CollectionSummary]:
@@ -109,6 +160,7 @@ async def summaries(connection: AsyncConnection) -> Sequence[CollectionSummary]:
         .outerjoin(passages, passages.c.collection_id == collections.c.id)
         .outerjoin(indexes, (indexes.c.collection_id == collections.c.id) & active)
         .outerjoin(model_versions, model_versions.c.id == indexes.c.model_version_id)
+        .where(IS_LIVE)
         .order_by(collections.c.name)
     )
     return [CollectionSummary(**row._mapping) for row in rows]  # noqa: SLF001 - a public name with an underscore

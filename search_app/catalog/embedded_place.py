@@ -94,6 +94,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def has_database(data_dir: Path) -> bool:
+    """Say whether a data directory has a cluster; changes nothing."""
+    return os.path.lexists(data_dir / "postgres")
+
+
 def find_place(data_dir: Path) -> Place:
     """Decide where the cluster of ``data_dir`` lives and who runs it; makes missing folders.
 

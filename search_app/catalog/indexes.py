@@ -60,6 +60,16 @@ async def live(connection: AsyncConnection, collection: Collection) -> list[Inde
     return [from_row(row) for row in rows.mappings()]
 
 
+async def every(connection: AsyncConnection, collection: Collection) -> list[Index]:
+    """List all indexes of a collection, retired ones too, oldest first."""
+    rows = await connection.execute(
+        select(*indexes.c)
+        .where(indexes.c.collection_id == collection.id)
+        .order_by(indexes.c.created_at, indexes.c.id)
+    )
+    return [from_row(row) for row in rows.mappings()]
+
+
 async def active(connection: AsyncConnection, collection: Collection) -> Index:
     """Get the index that answers searches.
 

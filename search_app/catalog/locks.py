@@ -60,7 +60,17 @@ async def writing(
         await connection.close()
 
 
+async def try_to_write(connection: AsyncConnection, collection: Collection) -> bool:
+    """Be the only one that writes to a collection until the transaction ends, if nobody is."""
+    statement = text("SELECT pg_try_advisory_xact_lock(:key)")
+    return bool(await connection.scalar(statement, {"key": _key(collection)}))
+
+
 async def _try(connection: AsyncConnection, collection: Collection) -> bool:
+    statement = text("SELECT pg_try_advisory_lock(:key)")
+    return bool(await connection.scalar(statement, {"key": _key(collection)}))
+
+
+def _key(collection: Collection) -> int:
     # Advisory locks take 64 bits; two collections that share them only wait for each other.
-    key = collection.id.int >> 64 & 0x7FFF_FFFF_FFFF_FFFF
-    return bool(await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))
+    return collection.id.int >> 64 & 0x7FFF_FFFF_FFFF_FFFF

@@ -10,7 +10,9 @@ from search_app.types import JSON, Collection
 async def collection_names(connection: AsyncConnection) -> list[Collection]:
     """List all collections by name, counting nothing."""
     rows = await connection.execute(
-        select(collections.c.id, collections.c.name).order_by(collections.c.name)
+        select(collections.c.id, collections.c.name)
+        .where(collections.c.state == "live")
+        .order_by(collections.c.name)
     )
     return [Collection(id=row.id, name=row.name) for row in rows]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, Text, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import collections, run_errors, runs
-from search_app.errors import NotFoundError
+from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import JSON, Collection, Failure, Run, RunStatus
 
 
@@ -22,6 +22,7 @@ async def start(
     configuration: Mapping[str, JSON],
     code_version: str,
     library_versions: Mapping[str, str],
+    job_id: int | None = None,
 ) -> UUID:
     """Record a run that begins now on this host, and give its id."""
     run_id = uuid4()
@@ -36,6 +37,7 @@ async def start(
             library_versions=dict(library_versions),
             host=platform.node(),
             process_id=os.getpid(),
+            job_id=job_id,
         )
     )
     return run_id
@@ -49,6 +51,15 @@ async def set_index(connection: AsyncConnection, run_id: UUID, index_id: UUID) -
 async def set_counts(connection: AsyncConnection, run_id: UUID, counts: Mapping[str, JSON]) -> None:
     """Record how far the run is."""
     await connection.execute(update(runs).where(runs.c.id == run_id).values(counts=dict(counts)))
+
+
+async def set_progress(
+    connection: AsyncConnection, run_id: UUID, progress: Mapping[str, JSON]
+) -> None:
+    """Record what the run has read and planned, which its counts do not say."""
+    await connection.execute(
+        update(runs).where(runs.c.id == run_id).values(progress=dict(progress))
+    )
 
 
 async def finish(
@@ -104,6 +115,12 @@ async def add_errors(
         )
 
 
+_IN_IDS = frozenset("0123456789abcdef-")
+
+# The collection may be deleted since.
+_collection_name = func.coalesce(collections.c.name, runs.c.configuration["collection"].astext, "")
+
+
 def _select() -> Select[Any]:
     failed = (
         select(func.count())
@@ -111,7 +128,7 @@ def _select() -> Select[Any]:
         .scalar_subquery()
         .label("errors")
     )
-    return select(*runs.c, collections.c.name.label("collection"), failed).join(
+    return select(*runs.c, _collection_name.label("collection"), failed).outerjoin(
         collections, collections.c.id == runs.c.collection_id
     )
 
@@ -122,6 +139,7 @@ def _run(row: Row[Any]) -> Run:
         kind=row.kind,
         collection=row.collection,
         index_id=row.index_id,
+        job_id=row.job_id,
         status=RunStatus(row.status),
         configuration=row.configuration,
         code_version=row.code_version,
@@ -129,6 +147,7 @@ def _run(row: Row[Any]) -> Run:
         host=row.host,
         process_id=row.process_id,
         counts=row.counts,
+        progress=row.progress or {},
         reason=row.reason,
         errors=row.errors,
         started_at=row.started_at,
@@ -142,7 +161,7 @@ async def listing(
     """List runs, newest first."""
     statement = _select().order_by(runs.c.started_at.desc(), runs.c.id).limit(limit).offset(offset)
     if collection is not None:
-        statement = statement.where(collections.c.name == collection)
+        statement = statement.where(_collection_name == collection)
     return [_run(row) for row in await connection.execute(statement)]
 
 
@@ -156,6 +175,27 @@ async def get(connection: AsyncConnection, run_id: UUID) -> Run:
     if row is None:
         raise NotFoundError(f"no run {run_id}")
     return _run(row)
+
+
+async def find(connection: AsyncConnection, text: str) -> Run:
+    """Get a run by its id, or by as much of its beginning as names one only.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: the text is too short to tell runs apart.
+    """
+    beginning = text.strip().lower()
+    if not beginning or set(beginning) - _IN_IDS:
+        raise NotFoundError(f"no run {text[:50]!r}; ingest runs lists them")
+    statement = (
+        _select().where(cast(runs.c.id, Text).startswith(beginning, autoescape=True)).limit(2)
+    )
+    found = (await connection.execute(statement)).all()
+    if not found:
+        raise NotFoundError(f"no run {text[:50]!r}; ingest runs lists them")
+    if len(found) > 1:
+        raise InvalidInputError(f"several runs begin with {text!r}; write more of the id")
+    return _run(found[0])
 
 
 async def errors(

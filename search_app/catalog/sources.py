@@ -29,6 +29,7 @@ class KnownSource:
     state: str
     options: Mapping[str, JSON]
     root: str
+    validators: Mapping[str, str]
 
 
 _KNOWN = (
@@ -39,6 +40,7 @@ _KNOWN = (
     sources.c.state,
     sources.c.options,
     sources.c.root,
+    sources.c.validators,
 )
 
 
@@ -51,6 +53,7 @@ def _known(row: Any) -> KnownSource:
         state=row.state,
         options=row.options,
         root=row.root,
+        validators=row.validators,
     )
 
 
@@ -74,7 +77,7 @@ async def begin(
 ) -> None:
     """Note that sources are being read; until ``finish`` the next run reads them again.
 
-    A row has id, uri, reader, options and root.
+    A row has id, uri, reader, options, root and validators.
     """
     await insert_rows(
         connection,
@@ -84,7 +87,7 @@ async def begin(
             for row in rows
         ],
         "(collection_id, uri) DO UPDATE SET state = 'pending', reader = excluded.reader, "
-        "options = excluded.options, root = excluded.root, "
+        "options = excluded.options, root = excluded.root, validators = excluded.validators, "
         "reason = NULL, content_hash = NULL, seen_run_id = excluded.seen_run_id, "
         "updated_at = now()",
     )
@@ -133,6 +136,16 @@ async def mark_seen(connection: AsyncConnection, run_id: UUID, source_ids: Seque
         )
 
 
+async def set_validators(
+    connection: AsyncConnection, validators: Mapping[UUID, Mapping[str, str]]
+) -> None:
+    """Keep what servers gave for pages that are unchanged all the same."""
+    for source_id, given in validators.items():
+        await connection.execute(
+            update(sources).where(sources.c.id == source_id).values(validators=dict(given))
+        )
+
+
 async def unfinished(
     connection: AsyncConnection, collection: Collection, unseen_by: UUID
 ) -> list[KnownSource]:
@@ -142,6 +155,17 @@ async def unfinished(
         .where(sources.c.collection_id == collection.id)
         .where(sources.c.state == "pending")
         .where(sources.c.seen_run_id.is_distinct_from(unseen_by))
+        .order_by(sources.c.uri)
+    )
+    return [_known(row) for row in await connection.execute(statement)]
+
+
+async def failed(connection: AsyncConnection, collection: Collection) -> list[KnownSource]:
+    """List sources that could not be read, or not whole, when they were last read."""
+    statement = (
+        select(*_KNOWN)
+        .where(sources.c.collection_id == collection.id)
+        .where(sources.c.state == "failed")
         .order_by(sources.c.uri)
     )
     return [_known(row) for row in await connection.execute(statement)]

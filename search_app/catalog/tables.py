@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -51,6 +52,8 @@ collections = Table(
     metadata,
     _id(),
     Column("name", Text, nullable=False, unique=True),
+    # live, or deleting: nobody sees it any more, and its rows go once its vectors are gone.
+    Column("state", Text, nullable=False, server_default=text("'live'")),
     _time("created_at"),
 )
 
@@ -116,8 +119,11 @@ runs = Table(
     metadata,
     _id(),
     Column("kind", Text, nullable=False),
-    _reference("collection_id", "collections"),
+    # Null once the collection is deleted: vectors copied from it elsewhere still name the run.
+    _reference("collection_id", "collections", cascade=False, null=True),
     _reference("index_id", "indexes", cascade=False, null=True),
+    # The queued job that the run does; the queue's tables are procrastinate's own.
+    Column("job_id", BigInteger),
     Column("status", Text, nullable=False),
     Column("configuration", JSONB, nullable=False),
     Column("code_version", Text, nullable=False),
@@ -125,11 +131,14 @@ runs = Table(
     Column("host", Text, nullable=False),
     Column("process_id", Integer, nullable=False),
     Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # What was found, read and planned so far, for those who watch.
+    Column("progress", JSONB),
     # Why a failed run failed; the reasons of single sources are in run_errors.
     Column("reason", Text),
     _time("started_at"),
     _time("finished_at", null=True),
     Index("ix_runs_collection_id_started_at", "collection_id", "started_at"),
+    Index("ix_runs_job_id", "job_id", postgresql_where=text("job_id IS NOT NULL")),
 )
 
 run_errors = Table(
@@ -139,6 +148,15 @@ run_errors = Table(
     Column("ordinal", Integer, primary_key=True),
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+job_failures = Table(
+    "job_failures",
+    metadata,
+    # Of the queue, which keeps no reasons itself.
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    _time("created_at"),
 )
 
 identity_proofs = Table(
@@ -169,6 +187,8 @@ sources = Table(
     # it was begun.
     Column("options", JSONB, nullable=False),
     Column("root", Text, nullable=False),
+    # Of a web page: what its server gave to ask for it again only if it has changed.
+    Column("validators", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("state", Text, nullable=False),
     Column("reason", Text),
     _reference("seen_run_id", "runs", cascade=False, null=True),
