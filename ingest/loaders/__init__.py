@@ -1,4 +1,4 @@
-"""What reads files: one module a family of formats, found here by a file's name.
+"""What reads files: one module a family of formats, found in ``registry`` by a file's name.
 
 ``load`` streams documents and errors, ``content_hash`` says whether a source changed, ``reader``
 whether what reads it did.
@@ -6,84 +6,37 @@ whether what reads it did.
 
 import importlib.metadata
 import io
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
-from pathlib import PurePath
 
 from ingest.loaders.documents import EMPTY
-from ingest.loaders.html import load_html
-from ingest.loaders.jsonl import jsonl_records
-from ingest.loaders.pdf import load_pdf
 from ingest.loaders.reading import CHANGED, HashedFile, content_hash, open_source, read_source
-from ingest.loaders.records import Record, RecordReader
-from ingest.loaders.tables import csv_records, tsv_records
-from ingest.loaders.text import CODE_LANGUAGES, load_code, load_markdown, load_text
+from ingest.loaders.records import RecordReader
+from ingest.loaders.registry import (
+    RecordLoader,
+    is_isolated,
+    is_supported,
+    loader_of,
+    supported,
+    unknown_type,
+)
 from ingest.types import LoadedDocument, LoadOptions, SourceRef
 from search_app.errors import SourceError
 
 __all__ = [
     "LoadOptions",
     "content_hash",
+    "is_isolated",
     "is_supported",
     "load",
     "loader_version",
     "reader",
     "supported",
+    "unknown_type",
 ]
 
-FileLoader = Callable[[SourceRef, bytes], LoadedDocument]
-RecordLoader = Callable[[str, io.BufferedReader], Iterator[Record | SourceError]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loader:
-    """How a family of formats is read; ``version`` rises with every change of what comes out.
-
-    ``libraries`` are packages whose version has a say in it too. Exactly one of ``file`` and
-    ``records`` is set.
-    """
-
-    name: str
-    version: int
-    libraries: tuple[str, ...] = ()
-    file: FileLoader | None = None
-    records: RecordLoader | None = None
-
-
-_TEXT = Loader(name="text", version=1, file=load_text)
-_CODE = Loader(name="code", version=1, file=load_code)
-_MARKDOWN = Loader(name="markdown", version=1, libraries=("markdown-it-py",), file=load_markdown)
-_HTML = Loader(name="html", version=1, libraries=("beautifulsoup4", "markdownify"), file=load_html)
-_PDF = Loader(name="pdf", version=1, libraries=("pypdfium2",), file=load_pdf)
-_CSV = Loader(name="csv", version=1, records=csv_records)
-_TSV = Loader(name="tsv", version=1, records=tsv_records)
-_JSONL = Loader(name="jsonl", version=1, records=jsonl_records)
-
-_BY_SUFFIX: Mapping[str, Loader] = {
-    **dict.fromkeys((".md", ".markdown"), _MARKDOWN),
-    **dict.fromkeys((".txt", ".text", ".rst", ".log"), _TEXT),
-    **dict.fromkeys((".html", ".htm", ".xhtml"), _HTML),
-    ".pdf": _PDF,
-    ".csv": _CSV,
-    ".tsv": _TSV,
-    **dict.fromkeys((".jsonl", ".ndjson"), _JSONL),
-    **dict.fromkeys(CODE_LANGUAGES, _CODE),
-}
 _BLOCK = 1 << 20
-_NAMES_WITHOUT_SUFFIX = frozenset(
-    {"README", "LICENSE", "CHANGELOG", "Makefile", "Dockerfile", "NOTICE", "AUTHORS"}
-)
-
-
-def supported() -> list[str]:
-    """List what can be read: suffixes in lower case, and names that need none."""
-    return [*sorted(_BY_SUFFIX), *sorted(_NAMES_WITHOUT_SUFFIX)]
-
-
-def is_supported(name: str) -> bool:
-    """Say whether files of this name can be read."""
-    return _loader_of(name) is not None
 
 
 def loader_version(ref: SourceRef) -> str:
@@ -92,9 +45,15 @@ def loader_version(ref: SourceRef) -> str:
     Raises:
         SourceError: nothing reads files of this name.
     """
-    loader = _loader(ref)
-    libraries = (f"{name}={importlib.metadata.version(name)}" for name in loader.libraries)
+    loader = loader_of(ref)
+    libraries = (f"{name}={_installed(name)}" for name in loader.libraries)
     return "/".join([loader.name, str(loader.version), *libraries])
+
+
+@cache
+def _installed(library: str) -> str:
+    # Looking it up reads the folders of all packages, and is asked for every file.
+    return importlib.metadata.version(library)
 
 
 def reader(ref: SourceRef, options: LoadOptions) -> str:
@@ -104,7 +63,7 @@ def reader(ref: SourceRef, options: LoadOptions) -> str:
         SourceError: nothing reads files of this name.
     """
     version = loader_version(ref)
-    if _loader(ref).records is None:
+    if loader_of(ref).records is None:
         return version
     fields = (options.text_fields, options.meta_fields, options.title_field, options.id_field)
     return f"{version}/{sha256(repr(fields).encode()).hexdigest()[:12]}"
@@ -113,15 +72,21 @@ def reader(ref: SourceRef, options: LoadOptions) -> str:
 def load(
     ref: SourceRef, options: LoadOptions, *, expected_hash: bytes | None = None
 ) -> Iterator[LoadedDocument | SourceError]:
-    """Read a source, document by document; what cannot be read yields its error and never raises.
+    """Read a source, document by document; what cannot be read yields its error.
 
     With ``expected_hash`` (from ``content_hash``) other bytes than those are an error, the last
     thing yielded.
+
+    Raises:
+        MemoryError: there is not enough; nothing else is raised.
     """
     try:
         yield from _load(ref, options, expected_hash)
     except SourceError as error:
         yield error
+    except MemoryError:
+        # Only whoever set the limit can say what it is.
+        raise
     except Exception as exc:  # noqa: BLE001 - parsers fail on hostile files in ways no list names; one file must not end a run over thousands
         first_line = next(iter(str(exc).splitlines()), "")
         yield SourceError(ref.uri, f"cannot be read: {type(exc).__name__}: {first_line[:200]}")
@@ -130,20 +95,23 @@ def load(
 def _load(
     ref: SourceRef, options: LoadOptions, expected_hash: bytes | None
 ) -> Iterator[LoadedDocument | SourceError]:
-    loader = _loader(ref)
+    loader = loader_of(ref)
     if ref.size == 0:
         raise SourceError(ref.uri, EMPTY)
     if loader.records is not None:
-        reader = RecordReader(ref, options, loader.name)
+        reader = RecordReader(ref, options, loader.media_type)
         with open_source(ref) as file:
             yield from _load_records(ref, loader.records, reader, file, expected_hash)
+        return
+    if ref.size > options.max_file_mb * 1_000_000:
+        raise SourceError(
+            ref.uri,
+            f"has {ref.size / 1e6:,.0f} MB; at most {options.max_file_mb}, "
+            "set by UNMOVED_MAX_FILE_MB",
+        )
+    if loader.container is not None:
+        yield loader.container(ref, read_source(ref, expected_hash), options)
     elif loader.file is not None:
-        if ref.size > options.max_file_mb * 1_000_000:
-            raise SourceError(
-                ref.uri,
-                f"has {ref.size / 1e6:,.0f} MB; at most {options.max_file_mb}, "
-                "set by UNMOVED_MAX_FILE_MB",
-            )
         yield loader.file(ref, read_source(ref, expected_hash))
 
 
@@ -167,24 +135,3 @@ def _load_records(
         raise SourceError(ref.uri, CHANGED)
     if not found_any:
         raise SourceError(ref.uri, EMPTY)
-
-
-def _loader_of(name: str) -> Loader | None:
-    suffix = PurePath(name).suffix.lower()
-    if suffix in _BY_SUFFIX:
-        return _BY_SUFFIX[suffix]
-    return _TEXT if name in _NAMES_WITHOUT_SUFFIX else None
-
-
-def _loader(ref: SourceRef) -> Loader:
-    loader = _loader_of(ref.path.name)
-    if loader is None:
-        raise SourceError(ref.uri, unknown_type(ref.path.name))
-    return loader
-
-
-def unknown_type(name: str) -> str:
-    """Say that nothing reads files of this name, and what can be read."""
-    suffix = PurePath(name).suffix
-    kind = f"unknown type {suffix}" if suffix else "unknown type (no suffix)"
-    return f"{kind}; supported: text, Markdown, HTML, PDF, CSV, TSV, JSONL, source code"

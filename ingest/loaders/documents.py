@@ -24,6 +24,7 @@ def make_document(
     meta: Mapping[str, JSON] | None = None,
     language_hint: str | None = None,
     page_starts: tuple[int, ...] = (),
+    encoding: str = "",
 ) -> LoadedDocument:
     """Build the document of a source, or of the record ``key`` of it.
 
@@ -42,7 +43,7 @@ def make_document(
     return LoadedDocument(
         uri=uri,
         source=ref.uri,
-        title=title or fallback_title or ref.path.name,
+        title=title or fallback_title or ref.name,
         titled=bool(title),
         text=text,
         language=detect(text, language_hint),
@@ -50,6 +51,7 @@ def make_document(
         structure=structure,
         meta=meta,
         page_starts=page_starts,
+        encoding=encoding,
     )
 
 

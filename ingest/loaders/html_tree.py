@@ -35,6 +35,9 @@ _WALLS = {
 _FAR = 64
 """How many open elements are looked at; what is further out was left open for other reasons."""
 
+_DEEPEST = 150
+"""Levels of elements; a walk takes three frames for each, of the thousand that Python has."""
+
 
 class HtmlTree(BeautifulSoup):
     """Ends paragraphs, list items and cells where the next one begins.
@@ -48,6 +51,22 @@ class HtmlTree(BeautifulSoup):
         for open_name in _CLOSED_BY.get(name, ()):
             self._close(open_name)
         return super().handle_starttag(name, *args, **kwargs)
+
+    def flatten(self) -> None:
+        """Take the words of what is nested too deeply out of their elements.
+
+        Whoever walks through the tree does so by recursion; no one nests text this deep on
+        purpose, but generated pages and hostile ones do.
+        """
+        stack = [(child, 1) for child in self.children]
+        while stack:
+            node, depth = stack.pop()
+            if not isinstance(node, Tag):
+                continue
+            if depth < _DEEPEST:
+                stack += [(child, depth + 1) for child in node.children]
+            elif node.find(True) is not None:
+                node.string = node.get_text("\n", strip=True)
 
     def _close(self, name: str) -> None:
         for tag in islice(reversed(self.tagStack), _FAR):

@@ -20,10 +20,11 @@ _FILTERABLE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One row or line and the number of the line it begins on."""
+    """One row or line, the number of the line it begins on, and what it was read as."""
 
     line: int
     values: Mapping[str, JSON]
+    encoding: str = ""
 
 
 class RecordReader:
@@ -63,10 +64,11 @@ class RecordReader:
             key=key,
             text=normalize_newlines(text),
             title=_as_text(record.values[title_field]) if title_field else "",
-            fallback_title=key if id_field else f"{self.ref.path.name}#{key}",
+            fallback_title=key if id_field else f"{self.ref.name}#{key}",
             media_type=self.media_type,
             structure="plain",
             meta=self._meta(record, {*used, id_field, title_field}, at),
+            encoding=record.encoding,
         )
 
     def _key(self, record: Record, id_field: str | None, at: str) -> str:

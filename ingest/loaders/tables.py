@@ -12,6 +12,8 @@ from search_app.errors import SourceError
 from search_app.types import JSON
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
+_MOST_COLUMNS = 1_000
+"""Each is a field of every row's document; what has more is a matrix."""
 _DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -22,10 +24,16 @@ class _Lines:
     """
 
     def __init__(self, source: str, file: BufferedReader) -> None:
-        self._lines = read_lines(source, file)
+        self._text = read_lines(source, file)
+        self._lines = iter(self._text)
         self.number = 0
         self.first = 0
         self.errors: list[SourceError] = []
+
+    @property
+    def encoding(self) -> str:
+        """Say what the last line was read as."""
+        return self._text.encoding
 
     def __iter__(self) -> "_Lines":
         return self
@@ -79,7 +87,7 @@ def _table(
         if row is None:
             return
         if row:
-            yield _record(source, lines.first, header, row)
+            yield _record(f"{source}#{lines.first}", lines, header, row)
 
 
 def _header(source: str, lines: _Lines, delimiters: tuple[str, ...]) -> tuple[list[str], str]:
@@ -94,6 +102,8 @@ def _header(source: str, lines: _Lines, delimiters: tuple[str, ...]) -> tuple[li
     # Tables written with a nameless index column are common.
     cells = enumerate(_cells(first, delimiter), start=1)
     names = [cell.strip() or f"column {number}" for number, cell in cells]
+    if len(names) > _MOST_COLUMNS:
+        raise SourceError(source, f"has {len(names):,} columns; at most {_MOST_COLUMNS:,}")
     for name in names:
         if _number(name) is not None:
             raise SourceError(
@@ -108,16 +118,14 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter), [])
 
 
-def _record(source: str, line: int, header: list[str], row: list[str]) -> Record | SourceError:
+def _record(at: str, lines: _Lines, header: list[str], row: list[str]) -> Record | SourceError:
     if len(row) != len(header):
-        return SourceError(
-            f"{source}#{line}", f"has {len(row)} fields where the first row names {len(header)}"
-        )
+        return SourceError(at, f"has {len(row)} fields where the first row names {len(header)}")
     values: dict[str, JSON] = {}
     for name, cell in zip(header, row, strict=True):
         number = _number(cell)
         values[name] = cell if number is None else number
-    return Record(line=line, values=values)
+    return Record(line=lines.first, values=values, encoding=lines.encoding)
 
 
 def _number(cell: str) -> int | float | None:

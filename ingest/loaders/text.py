@@ -3,9 +3,10 @@
 import re
 from pathlib import PurePath
 
-from ingest.loaders.decoding import decode
+from ingest.loaders.decoding import declared_encoding, decode_detected
 from ingest.loaders.documents import make_document
 from ingest.markdown import first_heading
+from ingest.plain import first_title
 from ingest.types import LoadedDocument, SourceRef
 from search_app.types import JSON
 
@@ -54,22 +55,31 @@ _QUOTED = re.compile(r"\"([^\"\\]*)\"|'([^']*)'")
 
 
 def load_text(ref: SourceRef, data: bytes) -> LoadedDocument:
-    """Read plain text; its title is the name of the file."""
-    text = decode(ref.uri, data)
-    return make_document(ref, text=text, media_type="text", structure="plain")
+    """Read plain text or reStructuredText; its title is the first that is underlined."""
+    read = decode_detected(ref.uri, data)
+    return make_document(
+        ref,
+        text=read.text,
+        title=first_title(read.text),
+        media_type="text",
+        structure="plain",
+        encoding=read.encoding,
+    )
 
 
 def load_code(ref: SourceRef, data: bytes) -> LoadedDocument:
     """Read source code; its title is the name of the file."""
-    language = CODE_LANGUAGES[PurePath(ref.uri).suffix.lower()]
-    text = decode(ref.uri, data)
-    return make_document(ref, text=text, media_type=language, structure="code")
+    language = CODE_LANGUAGES[PurePath(ref.name).suffix.lower()]
+    read = decode_detected(ref.uri, data, declared_encoding(data) if language == "xml" else None)
+    return make_document(
+        ref, text=read.text, media_type=language, structure="code", encoding=read.encoding
+    )
 
 
 def load_markdown(ref: SourceRef, data: bytes) -> LoadedDocument:
     """Read Markdown; the title is the front matter's, else the first heading."""
-    text = decode(ref.uri, data)
-    meta, body = split_front_matter(text)
+    read = decode_detected(ref.uri, data)
+    meta, body = split_front_matter(read.text)
     title = meta.pop("title", None) or first_heading(body)
     return make_document(
         ref,
@@ -79,6 +89,7 @@ def load_markdown(ref: SourceRef, data: bytes) -> LoadedDocument:
         media_type="markdown",
         structure="markdown",
         language_hint=_text_or_none(meta.get("lang") or meta.get("language")),
+        encoding=read.encoding,
     )
 
 

@@ -1,0 +1,1 @@
+"""Fetching web pages: politely, within limits, and only from where it is allowed."""

@@ -1,0 +1,1 @@
+"""Documents of office programs: Word, PowerPoint, Excel, OpenDocument, old and new."""
