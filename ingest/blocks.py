@@ -45,24 +45,17 @@ _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)++")
 _CONTINUING = frozenset(" \t)]}")
 
 
-def plain_blocks(text: str) -> list[Block]:
-    """Take the paragraphs of a plain text: what blank lines part."""
-    return _between([0, *_after_blank_lines(text), len(text)], Kind.PROSE)
-
-
 def code_blocks(text: str) -> list[Block]:
     """Take the top-level definitions of source code, as far as layout tells them."""
     # Behind a blank line, what is not indented and closes nothing begins a new one.
-    begins = [at for at in _after_blank_lines(text) if text[at : at + 1] not in _CONTINUING]
-    return _between([0, *begins, len(text)], Kind.VERBATIM)
+    begins = [at for at in after_blank_lines(text) if text[at : at + 1] not in _CONTINUING]
+    places = [0, *begins, len(text)]
+    return [Block(start=a, end=b, kind=Kind.VERBATIM) for a, b in pairwise(places) if a < b]
 
 
-def _after_blank_lines(text: str) -> Iterator[int]:
+def after_blank_lines(text: str) -> Iterator[int]:
+    """Find the places behind blank lines."""
     return (match.end() for match in _BLANK_LINES.finditer(text))
-
-
-def _between(places: list[int], kind: Kind) -> list[Block]:
-    return [Block(start=a, end=b, kind=kind) for a, b in pairwise(places) if a < b]
 
 
 def sections(blocks: Iterable[Block]) -> list[Section]:

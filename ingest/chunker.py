@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
-from ingest.blocks import Block, Kind, Section, code_blocks, plain_blocks, sections
+from ingest.blocks import Block, Kind, Section, code_blocks, sections
 from ingest.boundaries import PROSE, VERBATIM, Cut, Ladder, Piece
 from ingest.markdown import markdown_blocks
+from ingest.plain import plain_blocks
 from ingest.types import ChunkSpan, LoadedDocument, Structure
 from search_app.types import Chunking
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from uuid import UUID
 
 from ingest.plan import PlannedChunk, indexed_text
@@ -13,6 +14,7 @@ from search_app.catalog import records
 from search_app.catalog.engine import transaction
 from search_app.catalog.records import VectorRecord
 from search_app.embedders.batching import embed_all, normalise
+from search_app.errors import EmbedderRefusedError
 from search_app.types import JSON, Point, Vector
 
 
@@ -34,12 +36,25 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Points and records of one segment in one index, in the order of the works."""
+    """Points and records of one segment in one index, in the order of the works.
+
+    ``refused`` says of documents whose text the embedder would not take why it would not; their
+    chunks are left out.
+    """
 
     points: Sequence[Point]
     records: Sequence[VectorRecord]
     embedded: int
     reused: int
+    refused: Mapping[UUID, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """What became of fresh texts, by the hash of what was sent."""
+
+    made: Mapping[bytes, Made]
+    refused: Mapping[bytes, str]
 
 
 async def make_vectors(
@@ -48,10 +63,11 @@ async def make_vectors(
     """Get a vector for every chunk: one that the same text got before, or a new one.
 
     Nothing is written here, and nothing made here may be written before the model has proved
-    itself once more.
+    itself once more. A text that the provider refuses, as a content filter may, costs its own
+    document and no other.
 
     Raises:
-        EmbedderError: the embedder does not answer or answers nonsense.
+        EmbedderError: the embedder does not answer, answers nonsense or refuses everything.
     """
     texts = [indexed_text(work.chunk.context, work.chunk.text) for work in works]
     hashes = [
@@ -63,17 +79,25 @@ async def make_vectors(
         if sent_hash not in made:
             # Equal texts travel once; the first chunk that has them counts as the embedded one.
             fresh.setdefault(sent_hash, (text, work.chunk.id))
-    made |= await _embedded(target, fresh, run_id)
+    answers = await _embedded(target, fresh, run_id)
+    made |= answers.made
     points, written = [], []
     for work, sent_hash in zip(works, hashes, strict=True):
+        if sent_hash in answers.refused:
+            continue
         found = made[sent_hash]
         written.append(_record_for(found.record, work.chunk.id, run_id))
         points.append(_point(target, work, found))
     return Written(
         points=points,
         records=written,
-        embedded=len(fresh),
-        reused=len(works) - len(fresh),
+        embedded=len(answers.made),
+        reused=len(points) - len(answers.made),
+        refused={
+            work.chunk.document_id: answers.refused[sent_hash]
+            for work, sent_hash in zip(works, hashes, strict=True)
+            if sent_hash in answers.refused
+        },
     )
 
 
@@ -101,6 +125,38 @@ async def _copied(
 
 
 async def _embedded(
+    target: Target, fresh: Mapping[bytes, tuple[str, UUID]], run_id: UUID
+) -> _Answers:
+    try:
+        return _Answers(made=await _embedded_together(target, fresh, run_id), refused={})
+    except EmbedderRefusedError:
+        # A wrong key refuses everything, and then this raises what it met.
+        canary = next(canary for canary in target.canaries if canary.kind == "document")
+        await target.embedder.embed([canary.text], canary.kind)
+    return await _embedded_apart(target, fresh, run_id)
+
+
+async def _embedded_apart(
+    target: Target, fresh: Mapping[bytes, tuple[str, UUID]], run_id: UUID
+) -> _Answers:
+    """Halve until the texts that are refused stand alone."""
+    half = len(fresh) // 2
+    made: dict[bytes, Made] = {}
+    refused: dict[bytes, str] = {}
+    for part in (dict(islice(fresh.items(), half)), dict(islice(fresh.items(), half, None))):
+        try:
+            made |= await _embedded_together(target, part, run_id)
+        except EmbedderRefusedError as exc:
+            if len(part) == 1:
+                refused |= dict.fromkeys(part, str(exc))
+                continue
+            answers = await _embedded_apart(target, part, run_id)
+            made |= answers.made
+            refused |= answers.refused
+    return _Answers(made=made, refused=refused)
+
+
+async def _embedded_together(
     target: Target, fresh: Mapping[bytes, tuple[str, UUID]], run_id: UUID
 ) -> dict[bytes, Made]:
     if not fresh:

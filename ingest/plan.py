@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid5
 
+from ingest.fetching.addresses import is_address
 from ingest.types import ChunkSpan, LoadedDocument
 from search_app.types import JSON, Chunking
 
@@ -97,17 +99,31 @@ def fields_of(document: LoadedDocument, root: str) -> dict[str, JSON]:
         "source": document.source,
         "folder": _folders(document.source, root),
         "type": document.media_type,
-        "meta": dict(document.meta),
+        "meta": {**_encoding(document), **document.meta},
     }
 
 
+def _encoding(document: LoadedDocument) -> dict[str, JSON]:
+    """Name the encoding where someone may look for it; UTF-8 would only fill every facet."""
+    return {} if document.encoding in ("", "utf-8") else {"encoding": document.encoding}
+
+
 def _folders(source: str, root: str) -> list[str]:
+    if is_address(source):
+        return _folders_of_page(source)
     parent, base = PurePosixPath(source).parent, PurePosixPath(root)
     if not parent.is_relative_to(base):
         return [parent.name] if parent.name else []
     inner = parent.relative_to(base.parent)
     named = [str(folder) for folder in (inner, *inner.parents) if folder != PurePosixPath(".")]
     return sorted(named)
+
+
+def _folders_of_page(uri: str) -> list[str]:
+    """Name the host and the parts of the path, so that a whole site can be filtered by."""
+    parts = urlsplit(uri)
+    below = [unquote(part) for part in parts.path.split("/")[1:-1] if part]
+    return ["/".join([parts.netloc, *below[:depth]]) for depth in range(len(below) + 1)]
 
 
 def plan(

@@ -5,23 +5,22 @@ the corpus.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import PurePosixPath
-from uuid import UUID
+from itertools import chain, islice
 
-from ingest import loaders
-from ingest.chunker import TokenCounter, chunk
-from ingest.loaders import LoadOptions
-from ingest.plan import PlannedDocument, plan, source_id
-from ingest.types import LoadedDocument, SourceRef
+from ingest.chunker import chunk
+from ingest.loaders.documents import EMPTY
+from ingest.opening import OpenSource, Prepared, ReadOptions, Unchanged, prepared, too_long
+from ingest.pages import Found
+from ingest.plan import PlannedDocument, plan
+from ingest.types import LoadedDocument, Skipped
 from search_app.bootstrap import Services
 from search_app.catalog import sources
 from search_app.catalog.engine import transaction
 from search_app.catalog.sources import KnownSource
 from search_app.errors import SourceError
-from search_app.types import JSON, Chunking, Collection
 
 LOOKUP = 256
 """Sources looked up in the catalog at once."""
@@ -30,46 +29,13 @@ DOCUMENTS_AT_ONCE = 64
 CHUNKS_AT_ONCE = 512
 """A reading is handed on once it has so many documents or chunks."""
 
-LONGEST_URI = 2_500
-"""Bytes of a source's or document's uri; an index of PostgreSQL takes no more than 2,700."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """What decides how sources become documents: the run, the chunkings in use, the choices."""
-
-    collection: Collection
-    run_id: UUID
-    chunkings: Sequence[Chunking]
-    load: LoadOptions
-    tokens: TokenCounter
-
-
-@dataclass(kw_only=True)
-class OpenSource:
-    """A source that is being read; ``outstanding`` documents of it are not in yet.
-
-    Whoever reads it fills in the first fields and hands it on; the rest is the writer's.
-    """
-
-    id: UUID
-    uri: str
-    size: int
-    reader: str
-    options: Mapping[str, JSON]
-    root: str
-    content_hash: bytes | None = None
-    outstanding: int = 0
-    exhausted: bool = False
-    failures: int = 0
-    first_reason: str | None = None
-
 
 @dataclass(kw_only=True)
 class Reading:
     """A stretch of what was read, in order."""
 
-    unchanged: list[tuple[UUID, SourceRef]] = field(default_factory=list)
+    unchanged: list[Unchanged] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
     opened: list[OpenSource] = field(default_factory=list)
     documents: list[tuple[OpenSource, PlannedDocument]] = field(default_factory=list)
     failures: list[tuple[OpenSource | None, SourceError]] = field(default_factory=list)
@@ -84,111 +50,66 @@ class Reading:
 
 
 async def readings(
-    services: Services, options: ReadOptions, found: Iterable[SourceRef | SourceError]
+    services: Services, options: ReadOptions, found: Iterable[Found]
 ) -> AsyncIterator[Reading]:
     """Read sources in order, a stretch at a time; each source ends in unchanged or exhausted."""
     stream = iter(found)
     while batch := await asyncio.to_thread(lambda: list(islice(stream, LOOKUP))):
-        refs = [ref for ref in batch if isinstance(ref, SourceRef)]
+        uris = [item.uri for item in batch if not isinstance(item, SourceError | Skipped)]
         async with transaction(services.engine) as connection:
-            known = await sources.known(connection, options.collection, [ref.uri for ref in refs])
+            known = await sources.known(connection, options.collection, uris)
         steps = _read(batch, known, options)
         while (reading := await asyncio.to_thread(next, steps, None)) is not None:
             yield reading
 
 
 def _read(
-    batch: Sequence[SourceRef | SourceError],
+    batch: Sequence[Found],
     known: Mapping[str, KnownSource],
     options: ReadOptions,
 ) -> Iterator[Reading]:
     reading = Reading()
-    for item in batch:
-        if isinstance(item, SourceError):
-            reading.failures.append((None, item))
-            continue
-        source = _open(reading, item, known.get(item.uri), options)
-        if source is None:
-            continue
-        for document in loaders.load(item, options.load, expected_hash=source.content_hash):
-            _take(reading, source, document, options)
-            if reading.full:
-                yield reading
-                reading = Reading()
-        reading.exhausted.append(source)
+    for one in prepared(batch, known, options):
+        found = iter(one.found)
+        first = next(found, None)
+        if one.may_be_empty and isinstance(first, SourceError) and first.reason == EMPTY:
+            reading.skipped["empty"] += 1
+        else:
+            _begin(reading, one)
+            for document in chain(() if first is None else (first,), found):
+                _take(reading, one.source, document, options)
+                if reading.full:
+                    yield reading
+                    reading = Reading()
+            if one.source is not None:
+                reading.exhausted.append(one.source)
+        if one.fetched is not None:
+            options.fetcher.discard(one.fetched)
     yield reading
 
 
-def _open(
-    reading: Reading, item: SourceRef, earlier: KnownSource | None, options: ReadOptions
-) -> OpenSource | None:
-    """Decide whether a source has to be read; None where it is unchanged or cannot be."""
-    if (refusal := _too_long(item.uri)) is not None:
-        reading.failures.append((None, refusal))
-        return None
-    source = OpenSource(
-        id=source_id(options.collection.id, item.uri),
-        uri=item.uri,
-        size=item.size,
-        reader=loaders.reader(item, options.load),
-        options=options.load.as_json(),
-        root=_root(item, earlier),
-    )
-    try:
-        source.content_hash = loaders.content_hash(item)
-    except SourceError as exc:
-        reading.opened.append(source)
-        reading.failures.append((source, exc))
-        reading.exhausted.append(source)
-        return None
-    if earlier is not None and _unchanged(earlier, source):
-        reading.unchanged.append((source.id, item))
-        return None
-    reading.opened.append(source)
-    return source
-
-
-def _root(item: SourceRef, earlier: KnownSource | None) -> str:
-    """Name folders from the widest folder that the source was ever ingested below.
-
-    Otherwise a file that is added again by itself would change its place for the filters.
-    """
-    if earlier is None or PurePosixPath(earlier.root).is_relative_to(item.root):
-        return item.root
-    return earlier.root
+def _begin(reading: Reading, one: Prepared) -> None:
+    if one.skipped is not None:
+        reading.skipped[one.skipped] += 1
+    if one.unchanged is not None:
+        reading.unchanged.append(one.unchanged)
+    if one.source is not None:
+        reading.opened.append(one.source)
 
 
 def _take(
     reading: Reading,
-    source: OpenSource,
+    source: OpenSource | None,
     document: LoadedDocument | SourceError,
     options: ReadOptions,
 ) -> None:
-    refusal = document if isinstance(document, SourceError) else _too_long(document.uri)
+    refusal = document if isinstance(document, SourceError) else too_long(document.uri)
     if refusal is not None:
         reading.failures.append((source, refusal))
-    elif isinstance(document, LoadedDocument):
+    elif isinstance(document, LoadedDocument) and source is not None:
         planned = _plan(document, source.root, options)
         reading.documents.append((source, planned))
         reading.chunks += sum(len(cut) for cut in planned.chunks.values())
-
-
-def _too_long(uri: str) -> SourceError | None:
-    size = len(uri.encode())
-    if size <= LONGEST_URI:
-        return None
-    return SourceError(
-        f"{uri[:80]}…", f"its path and key have {size:,} bytes; at most {LONGEST_URI:,} are kept"
-    )
-
-
-def _unchanged(earlier: KnownSource, now: OpenSource) -> bool:
-    return (
-        earlier.state == "indexed"
-        and earlier.content_hash == now.content_hash
-        and earlier.reader == now.reader
-        and earlier.root == now.root
-    )
 
 
 def _plan(document: LoadedDocument, root: str, options: ReadOptions) -> PlannedDocument:

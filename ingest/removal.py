@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
+from ingest.fetching.addresses import is_address
 from ingest.report import Counts
 from ingest.targets import Target
 from search_app.bootstrap import Services
@@ -18,7 +19,12 @@ BATCH = 1000
 
 
 def is_gone(uri: str) -> bool:
-    """Say whether a file is certainly not there any more; not to be let in is not to be gone."""
+    """Say whether a file is certainly not there any more; not to be let in is not to be gone.
+
+    Of a page that is known only when it was asked for.
+    """
+    if is_address(uri):
+        return False
     try:
         Path(uri).lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -99,6 +105,21 @@ async def remove_documents(
     async with transaction(services.engine) as connection:
         await documents.delete_rows(connection, document_ids)
     counts.documents.removed += len(document_ids)
+
+
+async def drop_unshown(
+    services: Services, targets: Sequence[Target], document_ids: Sequence[UUID]
+) -> None:
+    """Take away what was written of documents that cannot be finished; what is shown stays.
+
+    Left in a store, such vectors would crowd out of every search what can be found.
+    """
+    while True:
+        async with transaction(services.engine) as connection:
+            found = await chunks.pending_of_documents(connection, document_ids, BATCH)
+        if not found:
+            return
+        await drop_chunks(services, targets, found)
 
 
 async def drop_chunks(

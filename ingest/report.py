@@ -1,14 +1,17 @@
 """What a run did, counted, and how it tells those who watch."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from search_app.types import JSON, Failure
+from search_app.types import JSON, Failure, RunStatus
 
 KEPT_FAILURES = 1000
 """Most failures that a report repeats; the catalog keeps all of them."""
+KEPT_KINDS = 50
+"""Most kinds of what was skipped that are told apart."""
 
 
 @dataclass(kw_only=True)
@@ -20,6 +23,8 @@ class DocumentCounts:
     unchanged: int = 0
     removed: int = 0
     failed: int = 0
+    skipped: int = 0
+    """Found in folders and nothing to read; no failure."""
 
 
 @dataclass(kw_only=True)
@@ -37,15 +42,27 @@ class Counts:
 
     documents: DocumentCounts = field(default_factory=DocumentCounts)
     chunks: ChunkCounts = field(default_factory=ChunkCounts)
+    skipped: Counter[str] = field(default_factory=Counter)
+    """What was skipped, by kind."""
+
+    def skip(self, kinds: Mapping[str, int]) -> None:
+        """Count what was skipped; of very many kinds the last are counted together."""
+        for kind, number in kinds.items():
+            known = kind in self.skipped or len(self.skipped) < KEPT_KINDS
+            self.skipped[kind if known else "other"] += number
+            self.documents.skipped += number
 
     def as_json(self) -> dict[str, JSON]:
         """Give the totals in the shape that users and the catalog get."""
-        return asdict(self)
+        return {"documents": asdict(self.documents), "chunks": asdict(self.chunks)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestReport:
-    """The outcome of one run. ``seconds`` is wall time; ``warnings`` are one line each."""
+    """The outcome of one run. ``seconds`` is wall time; ``warnings`` are one line each.
+
+    ``skipped`` counts what was found in folders and is nothing to read, by kind, e.g. ``.png``.
+    """
 
     run_id: UUID
     collection: str
@@ -53,6 +70,7 @@ class IngestReport:
     model_version_id: UUID
     documents: DocumentCounts
     chunks: ChunkCounts
+    skipped: Mapping[str, int]
     errors: Sequence[Failure]
     warnings: Sequence[str]
     seconds: float
@@ -66,10 +84,23 @@ class IngestReport:
             "model_version_id": str(self.model_version_id),
             "documents": asdict(self.documents),
             "chunks": asdict(self.chunks),
+            "skipped": dict(self.skipped),
             "errors": [asdict(failure) for failure in self.errors],
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 3),
         }
+
+
+def ending(documents: DocumentCounts, failures: Sequence[Failure]) -> tuple[RunStatus, str | None]:
+    """Say how a run that came to its end counts, and why it counts as failed."""
+    if not documents.failed:
+        return RunStatus.SUCCEEDED, None
+    if documents.added or documents.updated or documents.unchanged or documents.removed:
+        return RunStatus.PARTIAL, None
+    first = f"{failures[0].source}: {failures[0].reason}"
+    if documents.failed == 1:
+        return RunStatus.FAILED, f"nothing could be read: {first}"
+    return RunStatus.FAILED, f"none of {documents.failed:,} could be read; the first: {first}"
 
 
 class Progress(Protocol):

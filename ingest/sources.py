@@ -1,4 +1,4 @@
-"""Finding the files that arguments name: files, folders, patterns."""
+"""Finding what arguments name: files, folders, patterns, web addresses."""
 
 import fnmatch
 import os
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+from ingest.fetching.addresses import is_address, masked, parse_address
 from ingest.loaders import is_supported, unknown_type
 from ingest.loaders.reading import unreadable
-from ingest.types import SourceRef
+from ingest.patterns import Exclusions, Pattern, States, advanced, exclusion, matched, start
+from ingest.types import PageRef, Skipped, SourceRef
 from search_app.errors import SourceError
 
-_SKIPPED_NAMES = ("node_modules", "__pycache__", "*.egg-info")
+_PASSED_OVER = ("node_modules", "__pycache__", "*.egg-info")
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -29,52 +31,98 @@ class _Argument:
 
     typed: str
     base: Path
-    pattern: tuple[str, ...] = ()
+    pattern: Pattern = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Entry:
-    """A path to look at: how far the pattern is matched there, and the folders it is in."""
+    """A path to look at: how far the patterns are matched there, and the folders it is in."""
 
     path: Path
-    states: frozenset[int]
+    states: States
+    excluded: Exclusions
     above: frozenset[tuple[int, int]]
 
 
-def discover(arguments: Sequence[str]) -> Iterator[SourceRef | SourceError]:
-    """Find files as they come, each folder in the order of names; nothing is opened.
+def discover(
+    arguments: Sequence[str], *, exclude: Sequence[str] = ()
+) -> Iterator[SourceRef | PageRef | Skipped | SourceError]:
+    """Find files and pages as they come, each folder in the order of names; nothing is opened.
 
     Folders are walked to the bottom without hidden entries, caches and ``node_modules``; links are
-    followed. A pattern (``docs/**/*.md``) stands for what it matches, folders included. What
-    cannot be ingested yields a SourceError in its place. Each path is found once, however many
-    arguments reach it; for that, several arguments cost 100 bytes a file.
+    followed. A pattern (``docs/**/*.md``) stands for what it matches, folders included. Each path
+    is found once, however many arguments reach it; for that, several arguments cost 100 bytes a
+    file. ``exclude`` are patterns (see ``patterns.exclusion``) of what is passed over in folders,
+    never of what an argument itself names.
+
+    What cannot be ingested yields a SourceError in its place, or Skipped where it is nothing that
+    anybody meant: what lies in a folder and is of no known type, no file, or a link back.
+
+    Raises:
+        InvalidInputError: a pattern to exclude stands for nothing.
     """
-    parsed = [_parse(argument) for argument in arguments]
     seen: set[bytes] = set()
-    for argument in parsed:
-        matched = False
-        for found in _walk(argument):
-            matched = True
-            uri = found.uri if isinstance(found, SourceRef) else found.source
-            if len(parsed) > 1:
+    excluded = Exclusions([exclusion(typed) for typed in exclude])
+    for argument in arguments:
+        for found in _found(argument, excluded):
+            if len(arguments) > 1:
+                uri = found.source if isinstance(found, SourceError) else found.uri
                 key = blake2b(uri.encode(), digest_size=16).digest()
                 if key in seen:
                     continue
                 seen.add(key)
             yield found
-        if not matched:
-            nothing = "matches no file" if argument.pattern else "nothing to ingest in it"
-            yield SourceError(shown(argument.typed), nothing)
 
 
 def roots(arguments: Sequence[str]) -> list[str]:
-    """Give the absolute path that each argument starts from: all that a run looks through."""
-    return [str(_parse(argument).base) for argument in arguments]
+    """Give the absolute path that each argument starts from, all that a run looks through.
+
+    Web addresses have none: only the page itself is looked at.
+    """
+    return [str(_parse(argument).base) for argument in arguments if not is_address(argument)]
+
+
+def root_of(source: str) -> str:
+    """Give the uri that a source, or all that lies below it, goes by in the catalog.
+
+    Raises:
+        SourceError: it is an address that cannot be read.
+    """
+    return parse_address(source).uri if is_address(source) else str(_parse(source).base)
 
 
 def shown(path: str | Path) -> str:
-    r"""Write a path so that it can be printed and stored: bytes that are not UTF-8 as ``\xNN``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    r"""Write a path so that it can be printed and stored: bytes that are not UTF-8 as ``\xNN``.
+
+    A password in an address is left out.
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return masked(text) if is_address(text) else text
+
+
+def _found(
+    typed: str, excluded: Exclusions
+) -> Iterator[SourceRef | PageRef | Skipped | SourceError]:
+    if is_address(typed):
+        yield _page(typed)
+        return
+    argument = _parse(typed)
+    skipped, others = 0, 0
+    for found in _walk(argument, excluded):
+        skipped += isinstance(found, Skipped)
+        others += not isinstance(found, Skipped)
+        yield found
+    if not others:
+        nothing = "matches no file" if argument.pattern else "nothing to ingest in it"
+        yield SourceError(shown(typed), f"{nothing}, {skipped:,} skipped" if skipped else nothing)
+
+
+def _page(typed: str) -> PageRef | SourceError:
+    try:
+        address = parse_address(typed)
+    except SourceError as error:
+        return SourceError(shown(typed), error.reason)
+    return PageRef(uri=address.uri, root=address.origin)
 
 
 def _parse(typed: str) -> _Argument:
@@ -105,21 +153,24 @@ def _same(left: Path, right: Path) -> bool:
         return False
 
 
-def _walk(argument: _Argument) -> Iterator[SourceRef | SourceError]:
+def _walk(argument: _Argument, excluded: Exclusions) -> Iterator[SourceRef | Skipped | SourceError]:
     # A stack of our own, because a path may hold more folders than Python has frames.
-    start = _closed(argument.pattern, {0})
-    pending = [_Entry(path=argument.base, states=start, above=frozenset())]
+    first = start(argument.pattern)
+    pending = [_Entry(path=argument.base, states=first, excluded=excluded, above=frozenset())]
     while pending:
         entry = pending.pop()
-        wanted = len(argument.pattern) in entry.states
+        if entry.excluded.hit(folder=False):
+            continue
+        wanted = matched(argument.pattern, entry.states)
         try:
             status = entry.path.stat()
             if stat.S_ISDIR(status.st_mode):
-                pending += reversed(_within(argument, entry, status))
+                if (status.st_dev, status.st_ino) in entry.above:
+                    yield Skipped(uri=shown(entry.path), kind="link back")
+                elif not entry.excluded.hit(folder=True):
+                    pending += reversed(_within(argument, entry, status))
             elif wanted:
                 yield _file(argument, entry.path, status)
-        except SourceError as error:
-            yield error
         except (OSError, ValueError) as exc:
             if entry.path == argument.base:
                 yield SourceError(shown(argument.typed), _missing(argument, exc))
@@ -129,25 +180,22 @@ def _walk(argument: _Argument) -> Iterator[SourceRef | SourceError]:
 
 def _within(argument: _Argument, folder: _Entry, status: os.stat_result) -> list[_Entry]:
     """List what in a folder is to be looked at, in order of names."""
-    identity = status.st_dev, status.st_ino
-    if identity in folder.above:
-        raise SourceError(shown(folder.path), "a link back to a folder it is in; not followed")
-    above = folder.above | {identity}
+    above = folder.above | {(status.st_dev, status.st_ino)}
     entries = []
     for name in sorted(child.name for child in folder.path.iterdir()):
-        states = _advanced(argument.pattern, folder.states, name)
-        if states and not _skipped(name):
-            entries.append(_Entry(path=folder.path / name, states=states, above=above))
+        states = advanced(argument.pattern, folder.states, name)
+        if states and not _passed_over(name):
+            excluded = folder.excluded.below(name)
+            path = folder.path / name
+            entries.append(_Entry(path=path, states=states, excluded=excluded, above=above))
     return entries
 
 
-def _skipped(name: str) -> bool:
-    return name.startswith(".") or any(fnmatch.fnmatchcase(name, p) for p in _SKIPPED_NAMES)
+def _passed_over(name: str) -> bool:
+    return name.startswith(".") or any(fnmatch.fnmatchcase(name, p) for p in _PASSED_OVER)
 
 
 def _missing(argument: _Argument, error: OSError | ValueError) -> str:
-    if argument.typed.startswith(("http://", "https://")):
-        return "no such file; web addresses are not read, save the page and name its file"
     reason = _unreachable(argument.base, error)
     return "no such file or folder" if reason == unreadable(FileNotFoundError()) else reason
 
@@ -161,39 +209,27 @@ def _unreachable(path: Path, error: OSError | ValueError) -> str:
     return unreadable(error)
 
 
-def _file(argument: _Argument, path: Path, status: os.stat_result) -> SourceRef | SourceError:
+def _file(
+    argument: _Argument, path: Path, status: os.stat_result
+) -> SourceRef | Skipped | SourceError:
     uri = shown(path)
+    named = path == argument.base
     if not stat.S_ISREG(status.st_mode):
+        if not named:
+            return Skipped(uri=uri, kind="no file")
         kind = _SPECIAL.get(stat.S_IFMT(status.st_mode), "something else")
         return SourceError(uri, f"not a file but {kind}")
+    if not is_supported(path.name):
+        if not named:
+            return Skipped(uri=uri, kind=shown(path.suffix.lower()) or "no suffix")
+        return SourceError(uri, unknown_type(path.name))
     if uri != str(path):
         return SourceError(uri, "its name is not valid UTF-8; rename it")
-    if not is_supported(path.name):
-        return SourceError(uri, unknown_type(path.name))
     return SourceRef(
         uri=uri,
         path=path,
+        name=path.name,
         root=str(argument.base),
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
     )
-
-
-def _advanced(pattern: Sequence[str], states: frozenset[int], name: str) -> frozenset[int]:
-    """Match one more name of a path: go on from each part of the pattern that was reached."""
-    after: set[int] = set()
-    for state in states:
-        if state == len(pattern) or pattern[state] == "**":
-            after.add(state)
-        elif fnmatch.fnmatchcase(name, pattern[state]):
-            after.add(state + 1)
-    return _closed(pattern, after)
-
-
-def _closed(pattern: Sequence[str], states: set[int]) -> frozenset[int]:
-    """Add what is reached without another name, since ``**`` also stands for none."""
-    reached = set(states)
-    for state, part in enumerate(pattern):
-        if part == "**" and state in reached:
-            reached.add(state + 1)
-    return frozenset(reached)

@@ -85,7 +85,8 @@ async def _create(
     settings = services.settings
     embedder = services.embedder(embedder_spec or settings.embedder)
     name = store or settings.store
-    services.store(name)
+    # Before the index is named in the catalog: a wrong address shall not bind the collection to it.
+    await services.store(name).ping()
     version = await register(services, embedder)
     async with transaction(services.engine) as connection:
         return await indexes.create(

@@ -1,7 +1,7 @@
 """The values that pass between discovery, loaders, chunker and pipeline."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,18 +13,44 @@ Structure = Literal["markdown", "plain", "code"]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRef:
-    """A file that was found.
+    """A file to read.
 
     ``uri`` is its absolute path with forward slashes, symbolic links not resolved and the name
-    not normalised, so that it is what the user sees and can type. ``root`` is the argument it was
-    found under. ``size`` (bytes) and ``mtime_ns`` say which state of the file is meant.
+    not normalised, so that it is what the user sees and can type; for a page that was fetched, its
+    address. ``path`` is where the bytes are, ``name`` the file name that decides what reads them.
+    ``root`` is the argument it was found under. ``size`` (bytes) and ``mtime_ns`` say which state
+    of the file is meant. ``validators`` are what a server gave to ask for the page again only if
+    it has changed, ``meta`` what the transport knows of it.
     """
 
     uri: str
     path: Path
+    name: str
     root: str
     size: int
     mtime_ns: int
+    validators: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageRef:
+    """A web page to fetch: its address, and the argument it was found under."""
+
+    uri: str
+    root: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """What lies in a folder that was to be read, and is nothing to read.
+
+    ``kind`` says why: the suffix of an unknown type, ``no suffix``, ``empty``, ``no file`` (a
+    device, pipe or socket) or ``link back`` (to a folder it is in).
+    """
+
+    uri: str
+    kind: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +61,8 @@ class LoadedDocument:
     says that the title comes from the content; otherwise it is only a file name or a key.
     ``language`` is ISO 639-1, ``und`` where it cannot be told. ``media_type`` is the value of the
     filter field ``type``. ``page_starts`` are the character offsets where pages 1, 2, … begin,
-    empty where there are no pages.
+    empty where there are no pages. ``encoding`` is what the bytes were read as, e.g. ``cp932``;
+    empty for formats that say themselves.
     """
 
     uri: str
@@ -48,6 +75,7 @@ class LoadedDocument:
     structure: Structure
     meta: Mapping[str, JSON] = field(default_factory=dict)
     page_starts: tuple[int, ...] = ()
+    encoding: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +97,11 @@ class ChunkSpan:
 class LoadOptions:
     """What a user may say about reading. The fields concern CSV and JSONL only.
 
+    ``exclude`` are patterns of what is passed over in folders, see ``sources.discover``.
+
+    ``passwords`` are tried on encrypted files, in order; they are neither kept nor shown. Nor is
+    ``max_file_mb`` kept, the limit of the moment.
+
     ``text_fields`` empty: a column named text, body, content, passage or contents, else every
     column that holds text. ``meta_fields`` None: every other field that holds a value short enough
     to filter by, at most 256 characters. ``title_field`` None: title, name or subject. ``id_field``
@@ -80,15 +113,21 @@ class LoadOptions:
     title_field: str | None = None
     id_field: str | None = None
     max_file_mb: int = 64
+    exclude: tuple[str, ...] = ()
+    passwords: tuple[str, ...] = field(default=(), repr=False)
 
     def as_json(self) -> dict[str, JSON]:
         """Give the options as the catalog keeps them with a source."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name not in _OF_THE_MOMENT}
 
-    @classmethod
-    def from_json(cls, kept: Mapping[str, JSON]) -> Self:
-        """Read what ``as_json`` gave, which JSON has turned from tuples into lists."""
+    def with_kept(self, kept: Mapping[str, JSON]) -> Self:
+        """Take over what ``as_json`` gave, which JSON has turned from tuples into lists."""
         read: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in kept.items()
+            if name not in _OF_THE_MOMENT
         }
-        return cls(**read)
+        return replace(self, **read)
+
+
+_OF_THE_MOMENT = frozenset(["passwords", "max_file_mb"])

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from ingest.embedding import Work, make_vectors
+from ingest.opening import OpenSource
 from ingest.plan import PlannedChunk, PlannedDocument
-from ingest.reading import OpenSource, Reading
-from ingest.removal import drop_chunks, remove_unseen
+from ingest.reading import Reading
+from ingest.removal import drop_chunks, drop_unshown, remove_documents, remove_unseen
 from ingest.report import KEPT_FAILURES, Counts, Progress
+from ingest.rows import chunk_row, document_row, finished_row, place_row
 from ingest.targets import Target, prove
 from search_app.bootstrap import Services
 from search_app.catalog import chunks, documents, records, runs, sources
-from search_app.catalog.chunks import Place
 from search_app.catalog.documents import KnownDocument
 from search_app.catalog.engine import transaction
 from search_app.catalog.locks import WritingLock
 from search_app.catalog.records import VectorRecord
-from search_app.catalog.sources import FinishedSource
 from search_app.errors import SourceError
 from search_app.types import Collection, Failure
 
@@ -82,6 +82,7 @@ class Writer:
         self._segment = Segment()
         self._failures_written = 0
         self._proved: set[UUID] = set()
+        self._refused: dict[UUID, str] = {}
         self.counts = Counts()
         self.failures: list[Failure] = []
         self.warnings: list[str] = []
@@ -116,6 +117,7 @@ class Writer:
             if target.index.id not in self._proved:
                 await self.prove(target)
             made = await make_vectors(self._services, target, works, self._run_id)
+            self._refused.update(made.refused)
             if made.embedded:
                 await self.prove(target)
             await self._lock.check()
@@ -125,8 +127,10 @@ class Writer:
             self.counts.chunks.reused += made.reused
             self._progress.written(embedded=made.embedded, reused=made.reused)
         await self._lock.check()
+        refused = await self._set_aside_refused(segment)
         await self._update_fields(segment.complete)
         await self._show(segment, written)
+        await self._drop_refused(refused)
         await self._sweep(segment)
 
     async def prove(self, target: Target) -> None:
@@ -162,11 +166,42 @@ class Writer:
                 Failure(source=error.source, reason=error.reason) for _, error in failures
             )
 
+    async def _set_aside_refused(self, segment: Segment) -> list[Change]:
+        """Fail the documents that the embedder would not take."""
+        refused = [change for change in segment.complete if change.document.id in self._refused]
+        segment.complete = [
+            change for change in segment.complete if change.document.id not in self._refused
+        ]
+        await self._fail(
+            [
+                (change.source, SourceError(change.document.uri, self._refused[change.document.id]))
+                for change in refused
+            ]
+        )
+        for change in refused:
+            change.source.outstanding -= 1
+            segment.finished.append(change.source)
+        return refused
+
+    async def _drop_refused(self, refused: Sequence[Change]) -> None:
+        """Take away what was written of them; what they were before stays."""
+        if not refused:
+            return
+        new = [change.document.id for change in refused if _is_new(change)]
+        await remove_documents(self._services, self.targets, new, Counts())
+        known = [change.document.id for change in refused if not _is_new(change)]
+        await drop_unshown(self._services, self.targets, known)
+
     async def _note_seen(self, reading: Reading) -> None:
         self.counts.documents.unchanged += len(reading.unchanged)
+        self.counts.skip(reading.skipped)
         async with transaction(self._engine) as connection:
             await sources.mark_seen(
-                connection, self._run_id, [source_id for source_id, _ in reading.unchanged]
+                connection, self._run_id, [source.id for source in reading.unchanged]
+            )
+            await sources.set_validators(
+                connection,
+                {source.id: source.validators for source in reading.unchanged if source.validators},
             )
             await sources.begin(
                 connection,
@@ -179,12 +214,13 @@ class Writer:
                         "reader": source.reader,
                         "options": source.options,
                         "root": source.root,
+                        "validators": dict(source.validators),
                     }
                     for source in reading.opened
                 ],
             )
-        for _, ref in reading.unchanged:
-            self._progress.read(uri=ref.uri, size=ref.size)
+        for source in reading.unchanged:
+            self._progress.read(uri=source.uri, size=source.size)
 
     async def _known(self, reading: Reading) -> dict[str, KnownDocument]:
         async with transaction(self._engine) as connection:
@@ -242,12 +278,12 @@ class Writer:
             await documents.put_pending(
                 connection,
                 self._collection,
-                [_document_row(change.document, self._run_id) for change in changes],
+                [document_row(change.document, self._run_id) for change in changes],
             )
             await chunks.put_pending(
                 connection,
                 [
-                    _chunk_row(chunk)
+                    chunk_row(chunk)
                     for change in changes
                     for chunk in _all_chunks(change.document)
                     if chunk.id not in change.kept
@@ -309,7 +345,7 @@ class Writer:
         """Commit records and the new form of complete documents: the moment of the change."""
         for change in segment.complete:
             change.source.outstanding -= 1
-            if change.earlier is None or change.earlier.state == "pending":
+            if _is_new(change):
                 self.counts.documents.added += 1
             else:
                 self.counts.documents.updated += 1
@@ -317,12 +353,12 @@ class Writer:
             await records.put(connection, written)
             await documents.complete(
                 connection,
-                [_document_row(change.document, self._run_id) for change in segment.complete],
+                [document_row(change.document, self._run_id) for change in segment.complete],
             )
             await chunks.make_live(
                 connection,
                 [
-                    _place(chunk)
+                    place_row(chunk)
                     for change in segment.complete
                     for chunk in _all_chunks(change.document)
                 ],
@@ -350,7 +386,11 @@ class Writer:
         whole = [source.id for source in finished if source.failures == 0]
         await remove_unseen(self._services, self.targets, whole, self._run_id, self.counts)
         async with transaction(self._engine) as connection:
-            await sources.finish(connection, [_finished(source) for source in finished])
+            await sources.finish(connection, [finished_row(source) for source in finished])
+
+
+def _is_new(change: Change) -> bool:
+    return change.earlier is None or change.earlier.state == "pending"
 
 
 def _change(
@@ -371,54 +411,3 @@ def _change(
 
 def _all_chunks(document: PlannedDocument) -> Iterable[PlannedChunk]:
     return (chunk for planned in document.chunks.values() for chunk in planned)
-
-
-def _document_row(document: PlannedDocument, run_id: UUID) -> dict[str, object]:
-    return {
-        "id": document.id,
-        "source_id": document.source_id,
-        "uri": document.uri,
-        "title": document.title,
-        "language": document.language,
-        "media_type": document.media_type,
-        "fields": document.fields,
-        "content_hash": document.content_hash,
-        "run_id": run_id,
-    }
-
-
-def _chunk_row(chunk: PlannedChunk) -> dict[str, object]:
-    return {
-        "id": chunk.id,
-        "document_id": chunk.document_id,
-        "chunking": chunk.chunking,
-        "ordinal": chunk.ordinal,
-        "text": chunk.text,
-        "context": chunk.context,
-        "text_hash": chunk.text_hash,
-        "char_start": chunk.char_start,
-        "char_end": chunk.char_end,
-        "heading_path": list(chunk.heading_path),
-        "page": chunk.page,
-        "tokens": chunk.tokens,
-    }
-
-
-def _place(chunk: PlannedChunk) -> Place:
-    return Place(
-        chunk_id=chunk.id,
-        ordinal=chunk.ordinal,
-        char_start=chunk.char_start,
-        char_end=chunk.char_end,
-        page=chunk.page,
-        text=chunk.text,
-        heading_path=chunk.heading_path,
-        tokens=chunk.tokens,
-    )
-
-
-def _finished(source: OpenSource) -> FinishedSource:
-    if source.failures == 0:
-        return FinishedSource(id=source.id, content_hash=source.content_hash)
-    more = f" (and {source.failures - 1} more)" if source.failures > 1 else ""
-    return FinishedSource(id=source.id, content_hash=None, reason=f"{source.first_reason}{more}")

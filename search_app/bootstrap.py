@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from search_app.catalog import migrate
 from search_app.catalog.embedded import EmbeddedPostgres
+from search_app.catalog.embedded_place import has_database
 from search_app.catalog.engine import create_engine
 from search_app.config import Settings
 from search_app.embedders.base import Embedder
@@ -15,13 +16,15 @@ from search_app.embedders.bundled import BundledEmbedder
 from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.embedders.openai import OpenAIEmbedder
-from search_app.errors import ConfigurationError, SchemaError
+from search_app.embedders.sentence_transformers import SentenceTransformersEmbedder
+from search_app.errors import ConfigurationError, NotFoundError, SchemaError
 from search_app.identity import Prover
 from search_app.retrieval import Searcher
 from search_app.stores.base import VectorStore
 from search_app.stores.pgvector import PgvectorStore
 
-EMBEDDERS = "bundled, openai:MODEL or hashing:DIM"
+EMBEDDERS = "bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH or hashing:DIM"
+STORES = "pgvector or qdrant"
 
 
 def make_embedder(spec: str, settings: Settings) -> Embedder:
@@ -38,6 +41,10 @@ def make_embedder(spec: str, settings: Settings) -> Embedder:
             return HashingEmbedder(argument)
         case "openai", _:
             return _openai(argument, settings)
+        case "sentence-transformers", _:
+            return SentenceTransformersEmbedder(
+                argument, batch_size=settings.sentence_transformers_batch_size
+            )
     raise ConfigurationError(f"embedder {spec!r} is not known; write {EMBEDDERS}")
 
 
@@ -52,6 +59,50 @@ def _openai(model: str, settings: Settings) -> Embedder:
         batch_size=settings.openai_batch_size,
         document_prefix=settings.openai_document_prefix,
         query_prefix=settings.openai_query_prefix,
+    )
+
+
+def make_store(name: str, settings: Settings, engine: AsyncEngine) -> VectorStore:
+    """Make the store of that name; nothing is opened yet.
+
+    Raises:
+        ConfigurationError: there is none of that name, or what it needs is missing.
+    """
+    match name:
+        case "pgvector":
+            return PgvectorStore(engine)
+        case "qdrant":
+            return _qdrant(settings)
+    raise ConfigurationError(f"store {name!r} is not known; write {STORES}")
+
+
+def _qdrant(settings: Settings) -> VectorStore:
+    if not settings.qdrant_url:
+        raise ConfigurationError(
+            "the store qdrant needs its address; set UNMOVED_QDRANT_URL, for example to "
+            "http://localhost:6333"
+        )
+    try:
+        from search_app.stores.qdrant import QdrantStore
+        from search_app.stores.qdrant_collections import QdrantPlan
+        from search_app.stores.qdrant_connection import QdrantAddress
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(
+            f"the store qdrant needs the package {exc.name}; run: pip install 'unmoved[qdrant]'"
+        ) from exc
+    key = settings.qdrant_api_key
+    return QdrantStore(
+        QdrantAddress(
+            url=settings.qdrant_url,
+            api_key=(key.get_secret_value() or None) if key is not None else None,
+            grpc_port=settings.qdrant_grpc_port,
+            timeout_s=settings.qdrant_timeout,
+        ),
+        plan=QdrantPlan(
+            shards=settings.qdrant_shards,
+            replicas=settings.qdrant_replicas,
+            write_consistency=settings.qdrant_write_consistency,
+        ),
     )
 
 
@@ -88,12 +139,10 @@ class Services:
         """Get the store of that name.
 
         Raises:
-            ConfigurationError: there is none of that name.
+            ConfigurationError: there is none of that name, or what it needs is missing.
         """
-        if name != PgvectorStore.name:
-            raise ConfigurationError(f"store {name!r} is not known; write {PgvectorStore.name}")
         if name not in self._stores:
-            self._stores[name] = PgvectorStore(self.engine)
+            self._stores[name] = make_store(name, self.settings, self.engine)
         return self._stores[name]
 
     async def aclose(self) -> None:
@@ -142,12 +191,20 @@ async def prepare_schema(settings: Settings, database_url: str) -> None:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, *, create: bool = True) -> AsyncIterator[Services]:
     """Open everything that one process needs, and release it at the end.
 
+    Without ``create``, a data directory that has no database stays as it is.
+
     Raises:
+        NotFoundError: there is no database yet, and none is to be made.
         CatalogError: the database cannot be started, reached or is not migrated.
     """
+    if not create and settings.database_url is None and not has_database(settings.data_dir):
+        raise NotFoundError(
+            f"there is no database in {settings.data_dir} (UNMOVED_DATA_DIR) yet; "
+            "the first ingest add makes one"
+        )
     async with open_database(settings) as url:
         await prepare_schema(settings, url)
         engine = create_engine(url)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_app.config import Settings, describe_settings, load_settings
-from search_app.console import print_json, printable, run, wait_for
+from search_app.console import print_json, printable, run, version_option, wait_for
 from search_app.types import JSON, Hit, SearchResult
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ SHOWN_TEXT = 300
 """Characters of a passage that a terminal shows."""
 
 
+@app.callback()
+def options(*, version: Annotated[bool, version_option()] = False) -> None:
+    """Search your documents, and serve the page and the API."""
+
+
 def main() -> None:
     """Run the command; one line on standard error and exit code 2 when nothing could be done."""
     sys.exit(run(app))
@@ -34,7 +39,7 @@ def main() -> None:
 @app.command()
 def search(
     query: Annotated[str, typer.Argument(help="What you are looking for, in your own words.")],
-    collection: Annotated[str, typer.Option(help="The collection to search.")] = "",
+    collection: Annotated[str | None, typer.Option(help="The collection to search.")] = None,
     k: Annotated[int, typer.Option("--k", help="How many hits.")] = 10,
     filters: Annotated[
         list[str] | None,
@@ -52,7 +57,7 @@ def search(
     settings = load_settings()
     request = SearchRequest(
         query=query,
-        collection=collection or settings.collection,
+        collection=settings.collection if collection is None else collection,
         k=k,
         filters=filters or (),
         exact=exact,
@@ -69,15 +74,20 @@ def search(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; loopback if unset.")] = "",
     port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.")] = -1,
+    *,
+    no_worker: Annotated[
+        bool,
+        typer.Option("--no-worker", help="Start none; others do what is uploaded or asked for."),
+    ] = False,
 ) -> None:
-    """Serve the web page and the API."""
+    """Serve the web page and the API, with a worker beside them that ingests what is uploaded."""
     from search_app.web.server import serve_forever
 
     overrides: dict[str, JSON] = {"host": host} if host else {}
     if port >= 0:
         overrides["port"] = port
     settings = load_settings(**overrides)
-    wait_for(serve_forever(settings), settings)
+    wait_for(serve_forever(settings, worker=not no_worker), settings)
 
 
 @app.command()
@@ -111,7 +121,7 @@ def config(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 async def _search(settings: Settings, request: "SearchRequest") -> SearchResult:
     from search_app.bootstrap import open_services
 
-    async with open_services(settings) as services:
+    async with open_services(settings, create=False) as services:
         return await services.searcher.search(request)
 
 

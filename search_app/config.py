@@ -52,10 +52,33 @@ class Settings(BaseSettings):
     )
     embedder: str = Field(
         default="bundled",
-        description="The embedder of new collections: bundled, openai:MODEL, hashing:DIM.",
+        description=(
+            "The embedder of new collections: bundled, openai:MODEL, "
+            "sentence-transformers:NAME_OR_PATH or hashing:DIM."
+        ),
     )
-    store: Literal["pgvector"] = Field(
+    store: Literal["pgvector", "qdrant"] = Field(
         default="pgvector", description="Where the vectors of new indexes live."
+    )
+    qdrant_url: str | None = Field(
+        default=None,
+        description="Address of a Qdrant server, or local:FOLDER for trials in one process.",
+    )
+    qdrant_api_key: SecretStr | None = Field(
+        default=None, description="Its key, where it wants one."
+    )
+    qdrant_grpc_port: int = Field(
+        default=0, ge=0, le=65535, description="Talk gRPC over this port; 0: REST only."
+    )
+    qdrant_timeout: int = Field(
+        default=30, ge=1, description="Seconds that Qdrant has for one request."
+    )
+    qdrant_shards: int = Field(default=1, ge=1, description="Shards of new Qdrant collections.")
+    qdrant_replicas: int = Field(
+        default=1, ge=1, description="Copies of each shard on different nodes."
+    )
+    qdrant_write_consistency: int = Field(
+        default=1, ge=1, description="Copies that must confirm a write."
     )
     chunk_tokens: int = Field(
         default=256, ge=32, le=400, description="Most tokens of a chunk in new indexes."
@@ -65,8 +88,28 @@ class Settings(BaseSettings):
         ge=1,
         description="Files above this many megabytes are refused, CSV and JSONL excepted.",
     )
+    parsers: int = Field(
+        default=0, ge=0, description="Processes that parse files; 0: one for each core."
+    )
+    parse_seconds: int = Field(
+        default=120, ge=1, description="Seconds that one file may take to parse."
+    )
+    parse_memory_mb: int = Field(
+        default=2048, ge=256, description="Memory of one parsing process, in megabytes."
+    )
+    fetch_seconds: int = Field(
+        default=30, ge=1, description="Seconds that one web page may take to arrive."
+    )
+    fetch_private: bool = Field(
+        default=False, description="Fetch pages from private and loopback addresses too."
+    )
     threads: int = Field(
         default=0, ge=0, description="Threads of the bundled model; 0: one for each core."
+    )
+    sentence_transformers_batch_size: int = Field(
+        default=1,
+        ge=1,
+        description="Texts in one call of sentence-transformers; 1 keeps vectors independent.",
     )
     openai_base_url: str | None = Field(
         default=None, description="Address of an OpenAI-compatible endpoint, ending in /v1."
@@ -92,6 +135,10 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field(
         default="",
         description="Host names besides loopback that requests may carry, comma-separated.",
+    )
+    ingest_roots: str = Field(
+        default="",
+        description="Folders whose files may be ingested over the web, colon-separated.",
     )
     secret_key: SecretStr | None = Field(
         default=None,

@@ -1,6 +1,7 @@
 """What both commands share: running a typer application, logging, and saying errors in one line."""
 
 import asyncio
+import importlib.metadata
 import json
 import logging
 import os
@@ -32,6 +33,8 @@ def run(app: typer.Typer) -> int:
     try:
         app()
     except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            typer.echo("stopped", err=True)
         return leaving.code if isinstance(leaving.code, int) else OK
     except UnmovedError as exc:
         return fail(str(exc))
@@ -39,6 +42,19 @@ def run(app: typer.Typer) -> int:
         # The reader of our output left, as `head` does; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OK
+
+
+def version_option() -> Any:
+    """Give the ``--version`` option that the callback of an application takes."""
+
+    def show(asked: bool) -> None:  # noqa: FBT001 - typer's shape of a callback
+        if asked:
+            typer.echo(f"unmoved {importlib.metadata.version('unmoved')}")
+            raise typer.Exit
+
+    return typer.Option(
+        "--version", callback=show, is_eager=True, help="Show the version and leave."
+    )
 
 
 def printable(text: str) -> str:
@@ -73,7 +89,6 @@ def wait_for(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     try:
         return asyncio.run(stoppable())
     except (KeyboardInterrupt, asyncio.CancelledError) as exc:
-        typer.echo("stopped", err=True)
         raise typer.Exit(INTERRUPTED) from exc
 
 

@@ -3,8 +3,11 @@
 UnmovedError
 ├── ConfigurationError          a setting is missing, contradictory or unreadable
 ├── InvalidInputError           a request that cannot be meant; the message says what to write
-│   └── NotFoundError           a collection, document, run or index that is not there
+│   ├── NotFoundError           a collection, document, run or index that is not there
+│   └── TooLargeError           more bytes than the settings let in
 ├── SourceError                 one document cannot be read; the rest of the ingest goes on
+│   └── SourceGoneError         its server says that it is not there any more
+├── ParsingUnavailableError     the processes that parse files cannot be started
 ├── EmbedderError
 │   ├── EmbedderUnavailableError    no answer: network, time-out, 5xx, rate limit
 │   ├── EmbedderRefusedError        an answer that is no: key, model name, request
@@ -36,6 +39,10 @@ class NotFoundError(InvalidInputError):
     """The thing named is not there."""
 
 
+class TooLargeError(InvalidInputError):
+    """More bytes than the settings let in; the message names the limit and its setting."""
+
+
 class SourceError(UnmovedError):
     """One source or record cannot be ingested. ``source`` is its URI, ``reason`` one line."""
 
@@ -44,6 +51,14 @@ class SourceError(UnmovedError):
         super().__init__(f"{source}: {reason}")
         self.source = source
         self.reason = reason
+
+
+class SourceGoneError(SourceError):
+    """A page is not there any more, by the word of its server."""
+
+
+class ParsingUnavailableError(UnmovedError):
+    """The processes that parse files cannot be started; no file is to blame."""
 
 
 class EmbedderError(UnmovedError):

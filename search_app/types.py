@@ -55,7 +55,7 @@ class Chunking:
 
     max_tokens: int = 256
     tokenizer: str = "multilingual-e5-small"
-    version: int = 1
+    version: int = 2
 
     @property
     def name(self) -> str:
@@ -127,7 +127,9 @@ class Index:
 class Run:
     """One execution of ingest: what it was told, with what code, where, and how it ended.
 
-    ``counts`` has the shape that ``ingest add --json`` prints under documents and chunks.
+    ``counts`` has the shape that ``ingest add --json`` prints under documents and chunks;
+    ``progress`` says what was found, read and planned so far. ``job_id`` is the queued job that it
+    does, if any.
     """
 
     id: UUID
@@ -141,6 +143,8 @@ class Run:
     host: str
     process_id: int
     counts: Mapping[str, JSON]
+    progress: Mapping[str, JSON]
+    job_id: int | None
     reason: str | None
     errors: int
     started_at: datetime
@@ -190,6 +194,7 @@ class DocumentRef:
     source: str
     title: str
     language: str
+    media_type: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,29 +1,43 @@
 """``ingest add``: read documents into a collection."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ingest.cli.app import app
+from ingest.cli.inputs import gathered
+from ingest.cli.outcome import tell
+from ingest.cli.tables import named
 from search_app.config import Settings, load_settings
-from search_app.console import NOTHING_DONE, OK, SOME_FAILED, print_json, printable, wait_for
+from search_app.console import wait_for
 
 if TYPE_CHECKING:
     from ingest.pipeline import IngestRequest
     from ingest.report import IngestReport, Progress
+    from search_app.uploads import Upload
 
 
 @app.command()
 def add(
-    paths: Annotated[
-        list[str], typer.Argument(help="Files, folders or quoted patterns such as 'docs/**/*.md'.")
-    ],
-    collection: Annotated[str, typer.Option(help="The collection to put them in.")] = "",
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files, folders, quoted patterns such as 'docs/**/*.md', web addresses; "
+            "- for standard input."
+        ),
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="The collection to put them in.")] = None,
     embedder: Annotated[
         str,
-        typer.Option(help="bundled, openai:MODEL or hashing:DIM; the collection's own if unset."),
+        typer.Option(
+            help="bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH or hashing:DIM; the "
+            "collection's own if unset."
+        ),
     ] = "",
-    store: Annotated[str, typer.Option(help="Where a new index keeps its vectors: pgvector.")] = "",
+    store: Annotated[
+        str, typer.Option(help="Where a new index keeps its vectors: pgvector or qdrant.")
+    ] = "",
     text_field: Annotated[
         list[str] | None, typer.Option(help="CSV and JSONL: fields that make up the text.")
     ] = None,
@@ -34,9 +48,33 @@ def add(
     id_field: Annotated[
         str, typer.Option(help="CSV and JSONL: the field that names a record.")
     ] = "",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to leave out of folders: a name such as '*.log' or 'drafts/', or a path "
+            "below the folder such as 'old/*.md'; as often as needed."
+        ),
+    ] = None,
+    password: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Tried on encrypted PDFs, and never stored; as often as needed.",
+            metavar="PASSWORD",
+        ),
+    ] = None,
+    urls: Annotated[
+        str, typer.Option(help="A file with web addresses, one a line; - for standard input.")
+    ] = "",
+    name: Annotated[
+        str,
+        typer.Option(help="What standard input is called, which says what reads it: notes.md."),
+    ] = "",
     *,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove documents whose files are gone.")
+        bool, typer.Option("--prune", help="Remove documents whose files and pages are gone.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Read sources again that have not changed.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
@@ -53,65 +91,45 @@ def add(
     from ingest.types import LoadOptions
 
     settings = load_settings()
-    request = IngestRequest(
-        arguments=paths,
-        collection=collection or settings.collection,
-        embedder=embedder or None,
-        store=store or None,
-        prune=prune,
-        load=LoadOptions(
-            text_fields=tuple(text_field or ()),
-            meta_fields=None if meta_field is None else tuple(meta_field),
-            title_field=title_field or None,
-            id_field=id_field or None,
-            max_file_mb=settings.max_file_mb,
-        ),
-    )
-    display = None if as_json or quiet else Display(paths)
-    try:
-        report = wait_for(_run(settings, request, display or Silent()), settings)
-    finally:
-        if display is not None:
-            display.close()
-    if as_json:
-        print_json(report.as_json())
-    else:
-        _print(report, quiet=quiet, shown=display is not None)
-    raise typer.Exit(_exit_code(report))
+    with gathered(settings, sources or [], urls=urls, name=name) as inputs:
+        request = IngestRequest(
+            arguments=inputs.arguments,
+            refused=inputs.refused,
+            collection=named(collection, settings),
+            embedder=embedder or None,
+            store=store or None,
+            prune=prune,
+            force=force,
+            load=LoadOptions(
+                text_fields=tuple(text_field or ()),
+                meta_fields=None if meta_field is None else tuple(meta_field),
+                title_field=title_field or None,
+                id_field=id_field or None,
+                max_file_mb=settings.max_file_mb,
+                exclude=tuple(exclude or ()),
+                passwords=tuple(password or ()),
+            ),
+        )
+        display = None if as_json or quiet else Display(inputs.arguments, exclude or ())
+        try:
+            work = _run(settings, request, inputs.upload, display or Silent())
+            report = wait_for(work, settings)
+        finally:
+            if display is not None:
+                display.close()
+    tell(report, as_json=as_json, quiet=quiet, shown=display is not None)
 
 
 async def _run(
-    settings: Settings, request: "IngestRequest", progress: "Progress"
+    settings: Settings, request: "IngestRequest", upload: "Upload | None", progress: "Progress"
 ) -> "IngestReport":
-    from ingest.pipeline import ingest
+    from ingest.pipeline import check_names, ingest
+    from ingest.uploads import keep
     from search_app.bootstrap import open_services
 
     async with open_services(settings) as services:
+        if upload is not None:
+            check_names(services, request)
+            path = await keep(services, request.collection, upload)
+            request = replace(request, arguments=[*request.arguments, str(path)])
         return await ingest(services, request, progress)
-
-
-def _exit_code(report: "IngestReport") -> int:
-    done = report.documents
-    if not done.failed:
-        return OK
-    some = done.added or done.updated or done.unchanged or done.removed
-    return SOME_FAILED if some else NOTHING_DONE
-
-
-def _print(report: "IngestReport", *, quiet: bool, shown: bool) -> None:
-    if not shown:
-        for failure in report.errors:
-            typer.echo(printable(f"failed  {failure.source}: {failure.reason}"), err=True)
-    if quiet:
-        return
-    documents, chunks = report.documents, report.chunks
-    typer.echo(
-        f"documents  {documents.added:,} added · {documents.updated:,} updated · "
-        f"{documents.unchanged:,} unchanged · {documents.removed:,} removed · "
-        f"{documents.failed:,} failed"
-    )
-    typer.echo(
-        f"chunks     {chunks.embedded:,} embedded · {chunks.reused:,} reused · "
-        f"{chunks.removed:,} removed"
-    )
-    typer.echo(f"collection {report.collection} · run {report.run_id} · {report.seconds:.1f} s")

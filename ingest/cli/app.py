@@ -1,6 +1,10 @@
 """The application object that the modules of commands hang on."""
 
+from typing import Annotated
+
 import typer
+
+from search_app.console import version_option
 
 app = typer.Typer(
     name="ingest",
@@ -9,3 +13,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def options(*, version: Annotated[bool, version_option()] = False) -> None:
+    """Read documents, embed them, and keep the indexes true."""

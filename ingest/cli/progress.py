@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from ingest.sources import discover
-from ingest.types import SourceRef
+from ingest.types import PageRef, SourceRef
 from search_app.console import printable
 from search_app.types import Failure
 
@@ -27,7 +27,7 @@ class Display:
     part read so far had, scaled up by bytes.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], exclude: Sequence[str] = ()) -> None:
         """Start counting the sources in the background."""
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
@@ -47,7 +47,9 @@ class Display:
         self._bytes_read = 0
         self._counter = ThreadPoolExecutor(1, thread_name_prefix="count")
         self._closed = threading.Event()
-        self._bytes: Future[int] = self._counter.submit(_total_bytes, arguments, self._closed)
+        self._bytes: Future[int | None] = self._counter.submit(
+            _total_bytes, arguments, exclude, self._closed
+        )
         self._bar.start()
 
     def close(self) -> None:
@@ -95,15 +97,23 @@ class Display:
     def _total(self) -> int | None:
         if not self._bytes.done() or not self._bytes_read:
             return None
-        share = min(1.0, self._bytes_read / max(1, self._bytes.result()))
+        size = self._bytes.result()
+        if size is None:
+            return None
+        share = min(1.0, self._bytes_read / max(1, size))
         return max(self._planned, round(self._planned / share))
 
 
-def _total_bytes(arguments: Sequence[str], closed: threading.Event) -> int:
+def _total_bytes(
+    arguments: Sequence[str], exclude: Sequence[str], closed: threading.Event
+) -> int | None:
+    """Add up the files; None where there are pages, of which nobody knows."""
     total = 0
-    for found in discover(arguments):
+    for found in discover(arguments, exclude=exclude):
         if closed.is_set():
             break
+        if isinstance(found, PageRef):
+            return None
         if isinstance(found, SourceRef):
             total += found.size
     return total

@@ -1,0 +1,34 @@
+"""Queued work: asking for it, and seeing how it goes. The work itself is done by ``ingest worker``.
+
+The queue is procrastinate's, in the same database; work is asked for by its SQL function, so that
+whoever only asks needs neither the tasks nor a second pool of connections.
+"""
+
+from search_app.jobs.asking import (
+    cancel,
+    cancel_waiting,
+    enqueue_delete,
+    enqueue_ingest,
+    enqueue_remove,
+    enqueue_retry,
+)
+from search_app.jobs.looking import get, listing, waiting, worker_alive
+from search_app.jobs.renaming import rename_collection
+from search_app.jobs.types import SILENT_S, Job, JobStatus
+
+__all__ = [
+    "SILENT_S",
+    "Job",
+    "JobStatus",
+    "cancel",
+    "cancel_waiting",
+    "enqueue_delete",
+    "enqueue_ingest",
+    "enqueue_remove",
+    "enqueue_retry",
+    "get",
+    "listing",
+    "rename_collection",
+    "waiting",
+    "worker_alive",
+]

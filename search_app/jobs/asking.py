@@ -1,0 +1,163 @@
+"""Asking for work, and taking it back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from search_app.catalog import collections
+from search_app.catalog.engine import transaction
+from search_app.errors import InvalidInputError, NotFoundError
+from search_app.jobs.looking import find
+from search_app.jobs.types import DELETE, INGEST, QUEUE, REMOVE, RETRY, Job, lock_of
+from search_app.types import JSON
+
+
+async def enqueue_ingest(
+    engine: AsyncEngine,
+    *,
+    collection: str,
+    arguments: Sequence[str],
+    force: bool = False,
+    prune: bool = False,
+) -> Job:
+    """Ask for paths or web addresses to be ingested; the collection need not exist yet.
+
+    Paths must be absolute, since a worker runs elsewhere. Asking for what already waits gives the
+    job that waits; so do all functions of this kind here.
+
+    Raises:
+        InvalidInputError: no argument, a relative path, or a name that no collection can have.
+        NotFoundError: the collection is being deleted.
+    """
+    _check_arguments(arguments)
+    async with transaction(engine) as connection:
+        await collections.check_open(connection, collection)
+        return await _enqueue(
+            connection,
+            INGEST,
+            collection,
+            {"arguments": list(arguments), "force": force, "prune": prune},
+        )
+
+
+async def enqueue_remove(engine: AsyncEngine, *, collection: str, sources: Sequence[str]) -> Job:
+    """Ask for sources, each with all that lies below it, to be removed from a collection.
+
+    Raises:
+        InvalidInputError: no source is named.
+        NotFoundError: there is no such collection.
+    """
+    _check_arguments(sources)
+    async with transaction(engine) as connection:
+        await collections.get(connection, collection)
+        return await _enqueue(connection, REMOVE, collection, {"arguments": list(sources)})
+
+
+async def enqueue_retry(engine: AsyncEngine, *, collection: str) -> Job:
+    """Ask for every source that failed to be read again.
+
+    Raises:
+        NotFoundError: there is no such collection.
+    """
+    async with transaction(engine) as connection:
+        await collections.get(connection, collection)
+        return await _enqueue(connection, RETRY, collection, {})
+
+
+async def enqueue_delete(engine: AsyncEngine, *, collection: str) -> Job:
+    """Ask for a collection to be deleted, with its documents, vectors and indexes.
+
+    Raises:
+        NotFoundError: there is no such collection.
+    """
+    async with transaction(engine) as connection:
+        await collections.get(connection, collection)
+        return await _enqueue(connection, DELETE, collection, {})
+
+
+async def cancel(engine: AsyncEngine, job_id: int) -> Job:
+    """Take a job that waits out of the queue, or stop one that runs; what it did stays.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: it has ended.
+    """
+    async with transaction(engine) as connection:
+        await find(connection, job_id)
+        found = await connection.scalar(_CANCEL, {"id": job_id})
+        if found is None:
+            raise InvalidInputError(f"job {job_id} has ended; there is nothing to cancel")
+        return await find(connection, job_id)
+
+
+async def cancel_waiting(
+    connection: AsyncConnection, collection: str, *, besides: int | None = None
+) -> int:
+    """Take all jobs that wait for a collection out of the queue, one excepted; say how many."""
+    rows = await connection.execute(
+        _CANCEL_WAITING, {"lock": lock_of(collection), "besides": besides}
+    )
+    return len(rows.all())
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    if not arguments:
+        raise InvalidInputError("nothing is named; name a path, a web address or a source")
+    for argument in arguments:
+        if "\0" in argument or any("\ud800" <= character <= "\udfff" for character in argument):
+            raise InvalidInputError(f"{argument[:80]!r} has a NUL or half of a surrogate pair")
+        is_address = argument.startswith(("http://", "https://"))
+        if not is_address and not PurePosixPath(argument).is_absolute():
+            raise InvalidInputError(
+                f"{argument[:80]!r} is relative; a worker runs elsewhere, name the whole path"
+            )
+
+
+async def _enqueue(
+    connection: AsyncConnection, kind: str, collection: str, arguments: Mapping[str, JSON]
+) -> Job:
+    values = {
+        "queue": QUEUE,
+        "task": kind,
+        "lock": lock_of(collection),
+        "args": json.dumps({"collection": collection, **arguments}),
+    }
+    # One at a time, so that two who ask for the same get the same job.
+    await connection.execute(_ASKING, {"lock": values["lock"]})
+    same = await connection.scalar(_SAME, values)
+    if same is not None:
+        return await find(connection, same)
+    if await connection.scalar(_DELETING, values):
+        raise NotFoundError(f"collection {collection!r} is being deleted")
+    deferred = await connection.scalar(_DEFER, values)
+    return await find(connection, deferred[0])
+
+
+_ASKING = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
+
+# A deletion that runs already is the same wish too; of others, what changed since may matter.
+_SAME = text(
+    "SELECT min(id) FROM procrastinate_jobs WHERE queue_name = :queue AND task_name = :task "
+    "AND lock = :lock AND args = CAST(:args AS jsonb) "
+    "AND (status = 'todo' OR (status = 'doing' AND task_name = 'delete'))"
+)
+
+_DELETING = text(
+    "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing') "
+    "AND task_name = 'delete' AND lock = :lock)"
+)
+
+_DEFER = text(
+    "SELECT procrastinate_defer_jobs_v1(ARRAY[CAST(ROW(:queue, :task, 0, :lock, NULL, "
+    "CAST(:args AS jsonb), NULL) AS procrastinate_job_to_defer_v1)])"
+)
+
+_CANCEL = text("SELECT procrastinate_cancel_job_v1(:id, true, false)")
+
+_CANCEL_WAITING = text(
+    "SELECT procrastinate_cancel_job_v1(id, true, false) FROM procrastinate_jobs "
+    "WHERE status = 'todo' AND lock = :lock AND id IS DISTINCT FROM CAST(:besides AS bigint)"
+)

@@ -1,0 +1,134 @@
+"""How jobs stand."""
+
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from search_app.catalog.engine import transaction
+from search_app.errors import NotFoundError
+from search_app.jobs.types import QUEUE, SILENT_S, Job, JobStatus, lock_of
+
+_LARGEST_ID = 2**63 - 1
+
+
+async def get(engine: AsyncEngine, job_id: int) -> Job:
+    """Get a job by its id.
+
+    Raises:
+        NotFoundError: there is none; those that ended long ago are forgotten.
+    """
+    async with transaction(engine) as connection:
+        return await find(connection, job_id)
+
+
+async def listing(
+    engine: AsyncEngine, *, collection: str | None = None, limit: int = 50, offset: int = 0
+) -> list[Job]:
+    """List jobs, newest first."""
+    async with transaction(engine) as connection:
+        rows = await connection.execute(
+            _LISTING,
+            {**_CONSTANTS, "collection": collection, "limit": limit, "offset": offset},
+        )
+        return [_job(row) for row in rows]
+
+
+async def waiting(connection: AsyncConnection, collection: str) -> int:
+    """Count the jobs that wait for a collection."""
+    return (await connection.scalar(_COUNT_WAITING, {"lock": lock_of(collection)})) or 0
+
+
+async def worker_alive(engine: AsyncEngine) -> bool:
+    """Say whether any worker gave a sign of life lately."""
+    async with transaction(engine) as connection:
+        return bool(await connection.scalar(_ALIVE, {"silent": SILENT_S}))
+
+
+async def find(connection: AsyncConnection, job_id: int) -> Job:
+    """Get a job by its id, over a connection.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    row = None
+    if 0 < job_id <= _LARGEST_ID:
+        rows = await connection.execute(_ONE, {**_CONSTANTS, "id": job_id})
+        row = rows.one_or_none()
+    if row is None:
+        raise NotFoundError(f"no job {job_id}; jobs that ended long ago are forgotten")
+    return _job(row)
+
+
+def _job(row: Any) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        collection=row.args["collection"],
+        arguments=row.args.get("arguments", []),
+        force=row.args.get("force", False),
+        prune=row.args.get("prune", False),
+        status=JobStatus(row.status),
+        attempts=row.attempts,
+        run_id=row.run_id,
+        counts=row.counts or {},
+        progress=row.progress or {},
+        failures=row.failures,
+        reason=row.reason,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+_CONSTANTS = {"queue": QUEUE, "silent": SILENT_S}
+
+_ALIVE = text(
+    "SELECT EXISTS (SELECT FROM procrastinate_workers "
+    "WHERE last_heartbeat > now() - make_interval(secs => :silent))"
+)
+
+_COUNT_WAITING = text(
+    "SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo' AND lock = :lock"
+)
+
+# A job whose worker is dead waits for another one to take it over, whatever its row says.
+_JOBS = """
+    SELECT jobs.id, jobs.task_name AS kind, jobs.args, jobs.attempts,
+        CASE
+            WHEN jobs.status = 'todo' THEN 'waiting'
+            WHEN jobs.status = 'doing' AND workers.id IS NULL THEN 'waiting'
+            WHEN jobs.status = 'doing' THEN 'running'
+            WHEN jobs.status IN ('succeeded', 'failed') THEN CAST(jobs.status AS text)
+            ELSE 'cancelled'
+        END AS status,
+        latest.id AS run_id, latest.counts, latest.progress,
+        CASE WHEN latest.id IS NULL THEN 0 ELSE
+            (SELECT count(*) FROM run_errors WHERE run_errors.run_id = latest.id)
+        END AS failures,
+        job_failures.reason, times.*
+    FROM procrastinate_jobs AS jobs
+    LEFT JOIN procrastinate_workers AS workers ON workers.id = jobs.worker_id
+        AND workers.last_heartbeat > now() - make_interval(secs => :silent)
+    LEFT JOIN job_failures ON job_failures.job_id = jobs.id
+    LEFT JOIN LATERAL (
+        SELECT runs.id, runs.counts, runs.progress FROM runs WHERE runs.job_id = jobs.id
+        ORDER BY runs.started_at DESC LIMIT 1
+    ) AS latest ON true
+    LEFT JOIN LATERAL (
+        SELECT min(at) FILTER (WHERE type = 'deferred') AS created_at,
+            max(at) FILTER (WHERE type = 'started') AS started_at,
+            max(at) FILTER (WHERE type IN ('succeeded', 'failed', 'cancelled', 'aborted'))
+                AS finished_at
+        FROM procrastinate_events WHERE procrastinate_events.job_id = jobs.id
+    ) AS times ON true
+    WHERE jobs.queue_name = :queue
+"""
+
+_ONE = text(_JOBS + " AND jobs.id = :id")
+
+_LISTING = text(
+    _JOBS
+    + " AND (CAST(:collection AS text) IS NULL OR jobs.args->>'collection' = :collection)"
+    + " ORDER BY jobs.id DESC LIMIT :limit OFFSET :offset"
+)
