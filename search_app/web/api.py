@@ -10,9 +10,10 @@ from search_app.catalog.engine import transaction
 from search_app.errors import NotFoundError
 from search_app.retrieval import SearchRequest
 from search_app.types import ModelVersion, Run
+from search_app.web.answers import described
 from search_app.web.deps import ServicesDep
 from search_app.web.examples import DETAILS
-from search_app.web.problems import MEDIA_TYPE, Kind, Problem, ProblemError
+from search_app.web.problems import Kind, ProblemError
 from search_app.web.provenance import provenance_of
 from search_app.web.schemas import (
     ChunkJson,
@@ -24,7 +25,6 @@ from search_app.web.schemas import (
     HitJson,
     ModelJson,
     Models,
-    ProblemJson,
     ProvenanceJson,
     RunJson,
     Runs,
@@ -39,28 +39,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="Most entries wanted")]
 Offset = Annotated[int, Query(ge=0, le=_LARGEST, description="Entries to pass over")]
 
 
-def _answers(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
-    """Describe the problems that an endpoint may answer with, an example of each."""
-    described: dict[int | str, dict[str, Any]] = {}
-    for kind in (*kinds, Kind.UNKNOWN_HOST, Kind.CATALOG_UNAVAILABLE, Kind.INTERNAL):
-        entry = described.setdefault(
-            kind.status,
-            {
-                "model": ProblemJson,
-                "description": kind.title,
-                # Where the schema of the model belongs; see description.py.
-                "content": {MEDIA_TYPE: {"examples": {}}},
-            },
-        )
-        problem = Problem(kind=kind, detail=DETAILS[kind.slug])
-        entry["content"][MEDIA_TYPE]["examples"][kind.slug] = {
-            "summary": kind.title,
-            "value": problem.as_json("/api/v1/…"),
-        }
-    return described
-
-
-def _json_only(request: Request) -> None:
+def json_only(request: Request) -> None:
     """Refuse other content types: JSON cannot be posted by a foreign form, text can."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -72,8 +51,8 @@ router = APIRouter(prefix="/api/v1", tags=["v1"])
 
 @router.post(
     "/search",
-    dependencies=[Depends(_json_only)],
-    responses=_answers(
+    dependencies=[Depends(json_only)],
+    responses=described(
         Kind.INVALID_INPUT,
         Kind.CROSS_ORIGIN,
         Kind.NOT_FOUND,
@@ -128,7 +107,7 @@ async def search(services: ServicesDep, body: SearchBody) -> SearchAnswer:
     )
 
 
-@router.get("/collections", responses=_answers(), name="collections")
+@router.get("/collections", responses=described(), name="collections")
 async def list_collections(services: ServicesDep) -> Collections:
     """List the collections, what is in them and which model answers for them."""
     async with transaction(services.engine) as connection:
@@ -138,7 +117,7 @@ async def list_collections(services: ServicesDep) -> Collections:
 
 @router.get(
     "/documents/{document_id}",
-    responses=_answers(Kind.NOT_FOUND, Kind.INVALID_BODY),
+    responses=described(Kind.NOT_FOUND, Kind.INVALID_BODY),
     name="document",
 )
 async def get_document(
@@ -192,7 +171,7 @@ async def get_document(
 
 @router.get(
     "/chunks/{chunk_id}/provenance",
-    responses=_answers(Kind.NOT_FOUND, Kind.INVALID_BODY),
+    responses=described(Kind.NOT_FOUND, Kind.INVALID_BODY),
     name="provenance",
 )
 async def get_provenance(services: ServicesDep, chunk_id: UUID) -> ProvenanceJson:
@@ -219,7 +198,7 @@ async def get_provenance(services: ServicesDep, chunk_id: UUID) -> ProvenanceJso
     )
 
 
-@router.get("/runs", responses=_answers(Kind.INVALID_BODY), name="runs")
+@router.get("/runs", responses=described(Kind.INVALID_BODY), name="runs")
 async def list_runs(services: ServicesDep, limit: Limit = 50, offset: Offset = 0) -> Runs:
     """List the runs, newest first."""
     async with transaction(services.engine) as connection:
@@ -227,7 +206,7 @@ async def list_runs(services: ServicesDep, limit: Limit = 50, offset: Offset = 0
     return Runs(runs=[RunJson(**_run(run)) for run in found[:limit]], more=len(found) > limit)
 
 
-@router.get("/runs/{run_id}", responses=_answers(Kind.NOT_FOUND, Kind.INVALID_BODY), name="run")
+@router.get("/runs/{run_id}", responses=described(Kind.NOT_FOUND, Kind.INVALID_BODY), name="run")
 async def get_run(
     services: ServicesDep, run_id: UUID, limit: Limit = 50, offset: Offset = 0
 ) -> RunWithFailures:
@@ -242,19 +221,20 @@ async def get_run(
     )
 
 
-@router.get("/models", responses=_answers(), name="models")
+@router.get("/models", responses=described(), name="models")
 async def list_models(services: ServicesDep) -> Models:
     """List the model versions that ever embedded here, oldest first."""
     async with transaction(services.engine) as connection:
         found = await models.listing(connection)
-    return Models(models=[_model(version) for version in found])
+    return Models(models=[model_json(version) for version in found])
 
 
 def _run(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in RunJson.model_fields}
 
 
-def _model(version: ModelVersion) -> ModelJson:
+def model_json(version: ModelVersion) -> ModelJson:
+    """Give a model version as JSON."""
     identity = version.identity
     return ModelJson(
         id=version.id,

@@ -14,12 +14,20 @@ from search_app.config import Settings
 from search_app.errors import UnmovedError
 from search_app.web import (
     api,
+    api_actions,
+    api_collections,
+    collection_pages,
     docs_page,
+    document_list_page,
     document_page,
+    failure_pages,
     health,
+    job_pages,
+    model_pages,
+    preferences,
     run_pages,
     search_page,
-    theme,
+    upload_page,
 )
 from search_app.web.assets import Assets
 from search_app.web.counting import Counter
@@ -69,8 +77,16 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.mount("/static", assets, name="static")
-    pages = (search_page, document_page, run_pages, docs_page, theme, health)
-    for module in (api, *pages):
+    pages = (search_page, document_page, run_pages, docs_page, preferences, health)
+    care = (
+        collection_pages,
+        document_list_page,
+        upload_page,
+        failure_pages,
+        job_pages,
+        model_pages,
+    )
+    for module in (api, api_collections, api_actions, *pages, *care):
         app.include_router(module.router)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign] # the way FastAPI documents
     return app

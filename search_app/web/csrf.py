@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from search_app.web.problems import Kind, ProblemError
+from search_app.web.translation import gettext_noop
 
 COOKIE = "unmoved_form"
 FIELD = "token"
@@ -41,8 +42,10 @@ class FormTokens:
         if nonce is None or not hmac.compare_digest(self.sign(nonce).encode(), token.encode()):
             raise ProblemError(
                 Kind.FORM_EXPIRED,
-                "the form's token does not belong to this browser session; "
-                "go back, reload the page, and allow its cookie",
+                gettext_noop(
+                    "the form's token does not belong to this browser session; "
+                    "go back, reload the page, and allow its cookie"
+                ),
             )
 
 

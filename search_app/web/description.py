@@ -7,6 +7,19 @@ from search_app.types import JSON
 from search_app.web.problems import MEDIA_TYPE
 
 
+def body_fields(operation: JSON, shapes: JSON) -> dict[str, JSON]:
+    """Give the fields of what an operation takes, be it JSON or files; none where it has no body.
+
+    ``shapes`` are the description's schemas by their names.
+    """
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        schema = content["schema"]
+        if "$ref" in schema:
+            schema = shapes[schema["$ref"].rpartition("/")[2]]
+        return dict(schema["properties"])
+    return {}
+
+
 def describe(app: FastAPI) -> JSON:
     """Describe the API; FastAPI alone puts the schema of every answer under application/json."""
     described = get_openapi(

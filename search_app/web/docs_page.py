@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 
 from search_app.types import JSON
-from search_app.web import schemas
+from search_app.web.description import body_fields
 from search_app.web.examples import DETAILS
 from search_app.web.problems import Kind
 from search_app.web.rendering import render
+from search_app.web.schemas import Model
 
 router = APIRouter(include_in_schema=False)
 
@@ -52,25 +53,24 @@ def _endpoints(description: JSON) -> list[Endpoint]:
 
 def _endpoint(method: str, path: str, operation: JSON, shapes: JSON) -> Endpoint:
     body = _shape(operation.get("requestBody"))
-    answer = _shape(operation["responses"]["200"])
+    succeeded = operation["responses"].get("200") or operation["responses"]["202"]
+    answer = _shape(succeeded)
     return Endpoint(
         method=method.upper(),
         path=path,
         summary=operation["description"],
         parameters=operation.get("parameters", []),
         body=_example(body) if body else None,
-        fields=list(shapes[body]["properties"].items()) if body else [],
+        fields=list(body_fields(operation, shapes).items()),
         answer=_example(answer) if answer else "",
         failures=[kind for kind in Kind if _lists(operation["responses"], kind)],
     )
 
 
 def _shape(content: JSON) -> str | None:
-    """Name the schema of a body."""
-    if content is None:
-        return None
-    name: str = content["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-    return name
+    """Name the schema of a body that is JSON."""
+    as_json = (content or {}).get("content", {}).get("application/json")
+    return None if as_json is None else str(as_json["schema"]["$ref"].rpartition("/")[2])
 
 
 def _lists(responses: JSON, kind: Kind) -> bool:
@@ -80,5 +80,15 @@ def _lists(responses: JSON, kind: Kind) -> bool:
 
 def _example(shape: str) -> str:
     # From the class, since the description sorts the keys of its examples.
-    extra = getattr(schemas, shape).model_config["json_schema_extra"]
+    extra = _models()[shape].model_config["json_schema_extra"]
     return json.dumps(extra["example"], ensure_ascii=False, indent=2)
+
+
+def _models() -> dict[str, JSON]:
+    """Give every model of the API by its name, whichever module has it."""
+    found, left = {}, [Model]
+    while left:
+        model = left.pop()
+        found[model.__name__] = model
+        left += model.__subclasses__()
+    return found

@@ -18,18 +18,16 @@ from search_app.types import Run
 from search_app.web.deps import ServicesDep, page_id
 from search_app.web.hits import document_lang, source_parts
 from search_app.web.passages import PassagePart, passage_parts
-from search_app.web.plain import plain
+from search_app.web.plain import is_markdown, plain
 from search_app.web.rendering import render
 from search_app.web.state import SearchState, read_state
+from search_app.web.words import CODE_TYPES
 
 BEFORE = 40
 """Passages shown before the one asked for."""
 
 WINDOW = 2 * BEFORE + 1
 """Passages shown at once."""
-
-_PROSE = frozenset(["text", "markdown", "html", "pdf", "csv", "tsv", "jsonl"])
-"""Types whose text is read, not executed; everything else is shown as code."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -122,7 +120,7 @@ def _view(
     document: Document, run: Run | None, window: _Window, state: SearchState, chunk: str
 ) -> DocumentView:
     folder, file = source_parts(document.source, document.uri)
-    code = document.media_type not in _PROSE
+    code = document.media_type in CODE_TYPES
     after = window.first + len(window.passages)
 
     def at(first: int) -> str:
@@ -136,7 +134,7 @@ def _view(
         file=file,
         lang=document_lang(document.language),
         run=run,
-        passages=_shown(window, state.query, document.title, code=code),
+        passages=_shown(window, state.query, document),
         total=window.total,
         missing=bool(chunk) and window.asked is None,
         back=state.url() if state.query else None,
@@ -146,20 +144,23 @@ def _view(
     )
 
 
-def _shown(window: _Window, query: str, title: str, *, code: bool) -> list[ShownPassage]:
+def _shown(window: _Window, query: str, document: Document) -> list[ShownPassage]:
     shown = []
     path: Sequence[str] | None = None
-    in_code = code
+    code = document.media_type in CODE_TYPES
+    in_code, markdown = code, is_markdown(document.media_type)
     for passage in window.passages:
         asked = passage.chunk_id == window.asked
-        parts, in_code = passage_parts(passage.text, query if asked else "", in_code=in_code)
+        parts, in_code = passage_parts(
+            passage.text, query if asked else "", in_code=in_code, markdown=markdown
+        )
         shown.append(
             ShownPassage(
                 passage=passage,
                 parts=[PassagePart(text=Markup("").join(p.text for p in parts), code=True)]
                 if code
                 else parts,
-                headings=_headings(passage, path, title),
+                headings=_headings(passage, path, document.title),
                 asked=asked,
             )
         )

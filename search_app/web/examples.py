@@ -166,6 +166,9 @@ DETAILS: Mapping[str, str] = {
     "not-found": "no collection 'manuals'; there is 'default'",
     "method-not-allowed": "this address takes POST only",
     "too-large": "the body has more than 1,000,000 bytes; send less at a time",
+    "out-of-reach": "'/etc/passwd' may not be ingested over the web: UNMOVED_INGEST_ROOTS names no "
+    "folder that may; upload the file, or run ingest add where it lies",
+    "not-files": "send the files as multipart/form-data, as curl -F files=@notes.md does",
     "not-json": "send the body with Content-Type: application/json",
     "invalid-body": "k: input should be less than or equal to 1000",
     "internal": "the request could not be answered; the server's log says why",

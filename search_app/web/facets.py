@@ -8,9 +8,13 @@ from search_app.filters import AnyOf, Filter, parse_filter
 from search_app.types import Collection
 from search_app.web.counting import Counter, Facets
 from search_app.web.state import SearchState
-from search_app.web.words import language_name
+from search_app.web.translation import gettext_noop
 
-FIELDS: Mapping[str, str] = {"language": "Language", "type": "Type", "folder": "Folder"}
+FIELDS: Mapping[str, str] = {
+    "language": gettext_noop("Language"),
+    "type": gettext_noop("Type"),
+    "folder": gettext_noop("Folder"),
+}
 """The fields that are offered, and their headings."""
 
 _AT_ONCE = 8
@@ -22,7 +26,7 @@ class Choice:
     """One value of a field. ``url`` chooses it, or takes the choice back where it is chosen.
 
     It is None for values with a comma, which the filter grammar cannot write. ``depth`` indents
-    folders under those that hold them.
+    folders under those that hold them; ``label`` is what is new to their names.
     """
 
     value: str
@@ -110,7 +114,7 @@ def _facet(
     choices = [
         Choice(
             value=value,
-            label=language_name(value) if field == "language" else value,
+            label=value,
             documents=everything[value],
             chosen=value in chosen,
             url=None if "," in value else _toggled(field, value, chosen, state),

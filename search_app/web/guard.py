@@ -1,5 +1,6 @@
 """What every request passes first: host name, origin, size; and what every response carries."""
 
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,9 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from search_app.config import Settings
 from search_app.web.failures import answer
 from search_app.web.problems import Kind, ProblemError
+from search_app.web.translation import gettext_noop
 
 LARGEST_BODY = 1_000_000
 """Most bytes of a request's body."""
+
+_UPLOADS = re.compile(r"/upload|/api/v1/collections/[^/]+/documents")
+"""Addresses that take files, whose size is limited one by one as they arrive."""
 
 LOOPBACK = frozenset(["localhost", "127.0.0.1", "::1"])
 _ANY_ADDRESS = frozenset(["", "0.0.0.0", "::"])  # noqa: S104 - named to be left out
@@ -68,7 +73,8 @@ class Guard:
         request = Request(scope, receive)
         try:
             self._check(request)
-            await self._app(scope, _limited(receive), send_guarded)
+            limited = receive if _takes_files(request) else _limited(receive)
+            await self._app(scope, limited, send_guarded)
         except Exception as exc:
             if started:
                 raise
@@ -86,8 +92,14 @@ class Guard:
         if request.method not in _SAFE:
             _check_origin(request.headers)
             length = request.headers.get("content-length", "0")
-            if not length.isdecimal() or int(length[:20]) > LARGEST_BODY:
+            if not length.isdecimal():
                 raise _too_large()
+            if int(length[:20]) > LARGEST_BODY and not _takes_files(request):
+                raise _too_large()
+
+
+def _takes_files(request: Request) -> bool:
+    return request.method == "POST" and _UPLOADS.fullmatch(request.url.path) is not None
 
 
 def _name(host: str) -> str:
@@ -104,7 +116,8 @@ def _check_origin(headers: Headers) -> None:
     _, _, origin = headers.get("origin", f"//{headers['host']}").rpartition("//")
     if origin.lower() != headers["host"].lower() or site not in ("same-origin", "none"):
         raise ProblemError(
-            Kind.CROSS_ORIGIN, "this was sent by a page of another site, which is not allowed"
+            Kind.CROSS_ORIGIN,
+            gettext_noop("this was sent by a page of another site, which is not allowed"),
         )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from markupsafe import Markup
 
@@ -37,8 +36,9 @@ def document_lang(language: str) -> str:
 
 def source_parts(source: str, uri: str) -> tuple[str, str]:
     """Split a document's uri into the folder and the file name with the record's key, if any."""
-    name = PurePosixPath(source).name
-    return source.removesuffix(name), name + uri.removeprefix(source)
+    # Not by a path's rules: the address of a web page may end in a slash.
+    folder = source[: len(source.rstrip("/").rpartition("/")[0]) + 1] if "/" in source else ""
+    return folder, uri.removeprefix(folder)
 
 
 def _trail(hit: Hit) -> Sequence[str]:
@@ -47,7 +47,7 @@ def _trail(hit: Hit) -> Sequence[str]:
 
 
 def _text(hit: Hit) -> str:
-    if is_markdown(hit.document.source):
+    if is_markdown(hit.document.media_type):
         return plain(hit.text, hit.heading_path)
     return hit.text
 

@@ -1,4 +1,4 @@
-"""The text of a passage as a document's page shows it: prose and fenced code told apart."""
+"""The text of a passage as a document's page shows it: prose, headings and code told apart."""
 
 import re
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from search_app.web.highlight import highlight
+from search_app.web.plain import HEADING, unmarked
 
 _FENCE = re.compile(r"(?P<fence>[ \t]{0,3}(?:```+|~~~+))(?P<info>[^`\n]*)\n?")
 
@@ -17,35 +18,51 @@ class PassagePart:
 
     text: Markup
     code: bool
+    heading: bool = False
+
+
+class _Parts:
+    """Collects lines until the part that they make up ends."""
+
+    def __init__(self, query: str, *, markdown: bool) -> None:
+        self.made: list[PassagePart] = []
+        self.lines: list[str] = []
+        self._query = query
+        self._markdown = markdown
+
+    def close(self, *, code: bool, heading: bool = False) -> None:
+        # Blank lines at the edges would add to the space between passages.
+        text = "".join(self.lines).strip("\r\n")
+        self.lines.clear()
+        if self._markdown and not code:
+            text = unmarked(text).strip("\r\n")
+        if text.strip():
+            marked = highlight(text, self._query) if self._query else escape(text)
+            self.made.append(PassagePart(text=marked, code=code, heading=heading))
 
 
 def passage_parts(
-    text: str, query: str, *, in_code: bool = False
+    text: str, query: str, *, in_code: bool = False, markdown: bool = True
 ) -> tuple[Sequence[PassagePart], bool]:
-    """Split a passage where code fences open and close; fences themselves are left out.
+    """Split a passage where code fences open and close and, in Markdown, at headings.
 
-    ``in_code`` says whether it begins inside a fence; the second value says whether it ends in
-    one, for the next passage. A fence that names a language always opens, which also puts right
-    a beginning in the middle.
+    Fences themselves are left out, and so are the other marks of Markdown. ``in_code`` says
+    whether it begins inside a fence; the second value says whether it ends in one, for the next
+    passage. A fence that names a language always opens, which also puts right a beginning in the
+    middle.
     """
-    parts: list[PassagePart] = []
-    lines: list[str] = []
-
-    def close(*, code: bool) -> None:
-        part = "".join(lines)
-        # Blank lines at the edges would add to the space between passages.
-        part = part.strip("\r\n")
-        if part.strip():
-            marked = highlight(part, query) if query else escape(part)
-            parts.append(PassagePart(text=marked, code=code))
-        lines.clear()
-
+    parts = _Parts(query, markdown=markdown)
     for line in text.splitlines(keepends=True):
         fence = _FENCE.fullmatch(line)
-        if fence is None:
-            lines.append(line)
+        heading = markdown and not in_code and HEADING.fullmatch(line) is not None
+        if fence is not None:
+            parts.close(code=in_code)
+            in_code = bool(fence["info"].strip()) or not in_code
             continue
-        close(code=in_code)
-        in_code = bool(fence["info"].strip()) or not in_code
-    close(code=in_code)
-    return parts, in_code
+        if heading:
+            parts.close(code=False)
+        parts.lines.append(line)
+        if heading:
+            parts.close(code=False, heading=True)
+    parts.close(code=in_code)
+    return parts.made, in_code

@@ -18,40 +18,137 @@ from search_app.errors import (
     ModelMismatchError,
     NotFoundError,
     StoreUnavailableError,
+    TooLargeError,
     UnmovedError,
 )
 from search_app.types import JSON
+from search_app.web.translation import gettext_noop
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 
 
 class Kind(Enum):
-    """The types of problems: status, name (the end of the type's address) and title."""
+    """The types of problems: status, name (the end of the type's address), title and hint.
 
-    INVALID_INPUT = (400, "invalid-input", "The request needs a change")
-    UNKNOWN_HOST = (400, "unknown-host", "This host name is not served here")
-    CROSS_ORIGIN = (403, "cross-origin", "Requests from other sites are refused")
-    FORM_EXPIRED = (403, "form-expired", "The form is no longer valid")
-    NOT_FOUND = (404, "not-found", "There is no such thing here")
-    METHOD = (405, "method-not-allowed", "This address takes other methods")
-    TOO_LARGE = (413, "too-large", "The request is too large")
-    NOT_JSON = (415, "not-json", "The body must be JSON")
-    INVALID_BODY = (422, "invalid-body", "The request does not have the expected shape")
-    INTERNAL = (500, "internal", "Something went wrong here")
-    EMBEDDER_REFUSED = (502, "embedder-refused", "The embedder gave no usable answer")
-    EMBEDDER_UNAVAILABLE = (503, "embedder-unavailable", "The embedder does not answer")
-    STORE_UNAVAILABLE = (503, "store-unavailable", "The vector store does not answer")
-    CATALOG_UNAVAILABLE = (503, "catalog-unavailable", "The database does not answer")
+    The title says what happened and the hint what to do about problems of that type, both fit for
+    translation; the detail of a problem, which is in English, names the particular case.
+    """
+
+    INVALID_INPUT = (
+        400,
+        "invalid-input",
+        gettext_noop("The request needs a change"),
+        gettext_noop("Check what was entered, the filters and the address, then try again."),
+    )
+    UNKNOWN_HOST = (
+        400,
+        "unknown-host",
+        gettext_noop("This host name is not served here"),
+        gettext_noop("Open localhost, or name the host in UNMOVED_ALLOWED_HOSTS and restart."),
+    )
+    CROSS_ORIGIN = (
+        403,
+        "cross-origin",
+        gettext_noop("Requests from other sites are refused"),
+        gettext_noop("Open the page here directly and repeat what you did."),
+    )
+    FORM_EXPIRED = (
+        403,
+        "form-expired",
+        gettext_noop("The form is no longer valid"),
+        gettext_noop("Go back, reload the page, allow its cookie and send the form again."),
+    )
+    OUT_OF_REACH = (
+        403,
+        "out-of-reach",
+        gettext_noop("This may not be read from here"),
+        gettext_noop("Upload the file, or name its folder in UNMOVED_INGEST_ROOTS and restart."),
+    )
+    NOT_FOUND = (
+        404,
+        "not-found",
+        gettext_noop("There is no such thing here"),
+        gettext_noop("It may have been removed or replaced since the link was made."),
+    )
+    METHOD = (
+        405,
+        "method-not-allowed",
+        gettext_noop("This address takes other methods"),
+        gettext_noop("The description of the API says which ones each address takes."),
+    )
+    TOO_LARGE = (
+        413,
+        "too-large",
+        gettext_noop("The request is too large"),
+        gettext_noop("Send less at a time."),
+    )
+    NOT_JSON = (
+        415,
+        "not-json",
+        gettext_noop("The body must be JSON"),
+        gettext_noop("Send it with the header Content-Type: application/json."),
+    )
+    NOT_FILES = (
+        415,
+        "not-files",
+        gettext_noop("The body must hold files"),
+        gettext_noop("Send them as multipart/form-data, as a form of a page does."),
+    )
+    INVALID_BODY = (
+        422,
+        "invalid-body",
+        gettext_noop("The request does not have the expected shape"),
+        gettext_noop("Compare its fields with those in the description of the API."),
+    )
+    INTERNAL = (
+        500,
+        "internal",
+        gettext_noop("Something went wrong here"),
+        gettext_noop("Try again; if it stays, look into the server's log for the cause."),
+    )
+    EMBEDDER_REFUSED = (
+        502,
+        "embedder-refused",
+        gettext_noop("The embedder gave no usable answer"),
+        gettext_noop("Check the name of the model, the key and the address of the endpoint."),
+    )
+    EMBEDDER_UNAVAILABLE = (
+        503,
+        "embedder-unavailable",
+        gettext_noop("The embedder does not answer"),
+        gettext_noop("Check that the endpoint is running and reachable, then try again."),
+    )
+    STORE_UNAVAILABLE = (
+        503,
+        "store-unavailable",
+        gettext_noop("The vector store does not answer"),
+        gettext_noop("Check that the vector store is running and reachable, then try again."),
+    )
+    CATALOG_UNAVAILABLE = (
+        503,
+        "catalog-unavailable",
+        gettext_noop("The database does not answer"),
+        gettext_noop("Check that the database is running and reachable, then try again."),
+    )
     # Not 409: nothing is wrong with the request, and a monitor should notice. Without
     # Retry-After, since waiting does not bring the model back.
-    MODEL_MISMATCH = (503, "model-mismatch", "Another model answers than the one of the index")
+    MODEL_MISMATCH = (
+        503,
+        "model-mismatch",
+        gettext_noop("Another model answers than the one of the index"),
+        gettext_noop(
+            "The index was built with another model, so a ranking would mean nothing, and nothing "
+            "was searched. Restore the model that the index was made with."
+        ),
+    )
 
-    def __init__(self, status: int, slug: str, title: str) -> None:
+    def __init__(self, status: int, slug: str, title: str, hint: str) -> None:
         """Name the parts of the value."""
         self.status = status
         self.slug = slug
         self.title = title
+        self.hint = hint
 
     @property
     def address(self) -> str:
@@ -63,6 +160,7 @@ _RETRIED = (Kind.EMBEDDER_UNAVAILABLE, Kind.STORE_UNAVAILABLE, Kind.CATALOG_UNAV
 
 _BRANCHES: tuple[tuple[type[UnmovedError], Kind], ...] = (
     (NotFoundError, Kind.NOT_FOUND),
+    (TooLargeError, Kind.TOO_LARGE),
     (InvalidInputError, Kind.INVALID_INPUT),
     (EmbedderUnavailableError, Kind.EMBEDDER_UNAVAILABLE),
     (ModelMismatchError, Kind.MODEL_MISMATCH),
@@ -140,7 +238,8 @@ def problem_of(error: Exception) -> Problem:
                 if isinstance(error, branch):
                     return Problem(kind=kind, detail=str(error))
     return Problem(
-        kind=Kind.INTERNAL, detail="the request could not be answered; the server's log says why"
+        kind=Kind.INTERNAL,
+        detail=gettext_noop("the request could not be answered; the server's log says why"),
     )
 
 
@@ -149,7 +248,7 @@ def _of_status(error: HTTPException) -> Problem:
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         kind = Kind.INTERNAL
     details = {
-        Kind.NOT_FOUND: "there is nothing at this address",
+        Kind.NOT_FOUND: gettext_noop("there is nothing at this address"),
         Kind.METHOD: "this address takes "
         f"{(error.headers or {}).get('Allow', 'another method')} only",
     }

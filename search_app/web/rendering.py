@@ -1,8 +1,8 @@
-"""Templates to responses: every page gets its theme, its form token and the address of assets."""
+"""Templates to responses: every page gets its language, theme, form token and assets."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -12,7 +12,9 @@ from starlette.responses import HTMLResponse
 from search_app.web import csrf
 from search_app.web.assets import Assets
 from search_app.web.csrf import FormTokens
-from search_app.web.words import amount, duration, language_name, moment
+from search_app.web.hits import source_parts
+from search_app.web.translation import LANGUAGES, language_of, translations
+from search_app.web.words import Words
 
 TEMPLATES = Path(__file__).parent / "templates"
 THEME_COOKIE = "unmoved_theme"
@@ -23,30 +25,52 @@ class Renderer:
     """Holds what all pages share; one for each application."""
 
     def __init__(self, *, assets: Assets, tokens: FormTokens) -> None:
-        """Prepare the templates; each is compiled at its first use."""
+        """Prepare the templates, once for each language; each is compiled at its first use."""
         self.tokens = tokens
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.globals["asset"] = assets.address
-        self._environment.filters |= {
-            "amount": amount,
-            "duration": duration,
-            "file_name": lambda uri: PurePosixPath(uri).name or uri,
-            "folder_name": lambda uri: uri.removesuffix(PurePosixPath(uri).name),
-            "language_name": language_name,
-            "moment": moment,
-            "short": lambda identity: str(identity)[:8],
-        }
+        self._environments = {language: _environment(language, assets) for language in LANGUAGES}
 
-    def text(self, template: str, context: Mapping[str, Any]) -> str:
-        """Fill in a template."""
-        return self._environment.get_template(template).render(**context)
+    def text(self, template: str, language: str, context: Mapping[str, Any]) -> str:
+        """Fill in a template in a language."""
+        return self._environments[language].get_template(template).render(**context)
+
+
+def _environment(language: str, assets: Assets) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_translations(  # type: ignore[attr-defined] # the extension adds it
+        translations(language), newstyle=True
+    )
+    words = Words(language)
+    environment.globals |= {
+        "asset": assets.address,
+        "language": language,
+        "interface_languages": LANGUAGES,
+    }
+    environment.filters |= {
+        "date": words.date,
+        "decimal": words.decimal,
+        "duration": words.duration,
+        "file_name": lambda uri: source_parts(uri, uri)[1],
+        "file_size": words.file_size,
+        "folder_name": lambda uri: source_parts(uri, uri)[0],
+        "label": words.label,
+        "language_name": words.language_name,
+        "moment": words.moment,
+        "number": words.number,
+        "percent": words.percent,
+        "short": lambda identity: str(identity)[:8],
+        "translated": words.translated,
+        "type_name": words.type_name,
+    }
+    return environment
 
 
 def render(
@@ -57,10 +81,11 @@ def render(
     headers: Mapping[str, str] | None = None,
     **context: Any,
 ) -> HTMLResponse:
-    """Answer with a page."""
+    """Answer with a page in the language that the request wants."""
     renderer: Renderer = request.app.state.renderer
     sent = csrf.sent_nonce(request)
     nonce = sent or csrf.new_nonce()
+    language = language_of(request)
     shared = {
         "path": request.url.path,
         "theme": theme_of(request),
@@ -68,9 +93,13 @@ def render(
         "now": datetime.now(UTC),
     }
     response = HTMLResponse(
-        renderer.text(template, shared | context), status_code=status, headers=dict(headers or {})
+        renderer.text(template, language, shared | context),
+        status_code=status,
+        headers=dict(headers or {}),
     )
     response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Content-Language"] = language
+    response.headers["Vary"] = "Accept-Language, Cookie"
     if sent is None:
         csrf.remember(response, nonce, secure=request.url.scheme == "https")
     return response

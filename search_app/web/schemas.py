@@ -11,7 +11,9 @@ from search_app.types import JSON, RunStatus
 from search_app.web.examples import EXAMPLES
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """What all of them have in common: no unknown fields, no conversions, unchangeable."""
+
     model_config = ConfigDict(extra="forbid", from_attributes=True, frozen=True, strict=True)
 
 
@@ -19,7 +21,7 @@ def _example(name: str) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": EXAMPLES[name]})
 
 
-class SearchBody(_Model):
+class SearchBody(Model):
     """A search. ``filters`` must all hold; they are written as on the command line."""
 
     model_config = _example("search")
@@ -44,7 +46,7 @@ class SearchBody(_Model):
     ] = False
 
 
-class DocumentOfHit(_Model):
+class DocumentOfHit(Model):
     """The document that a hit stands in."""
 
     id: UUID
@@ -54,7 +56,7 @@ class DocumentOfHit(_Model):
     language: str
 
 
-class HitJson(_Model):
+class HitJson(Model):
     """A passage found. ``score`` is its inner product with the query; higher is nearer."""
 
     rank: int
@@ -70,7 +72,7 @@ class HitJson(_Model):
     index_id: UUID
 
 
-class SearchAnswer(_Model):
+class SearchAnswer(Model):
     """The hits, best first, and what answered. ``more`` says that further hits can be paged to."""
 
     model_config = _example("answer")
@@ -85,7 +87,7 @@ class SearchAnswer(_Model):
     took_ms: float
 
 
-class CollectionJson(_Model):
+class CollectionJson(Model):
     """A collection; without an index nothing has been ingested into it."""
 
     id: UUID
@@ -99,7 +101,7 @@ class CollectionJson(_Model):
     model: str | None
 
 
-class Collections(_Model):
+class Collections(Model):
     """All collections, by name."""
 
     model_config = _example("collections")
@@ -107,7 +109,7 @@ class Collections(_Model):
     collections: list[CollectionJson]
 
 
-class ChunkJson(_Model):
+class ChunkJson(Model):
     """A passage of a document, in reading order by ``ordinal``."""
 
     id: UUID
@@ -117,7 +119,7 @@ class ChunkJson(_Model):
     page: int | None
 
 
-class DocumentJson(_Model):
+class DocumentJson(Model):
     """A document with a page of its passages; ``chunks_total`` says how many there are."""
 
     model_config = _example("document")
@@ -139,7 +141,7 @@ class DocumentJson(_Model):
     more: bool
 
 
-class ProvenanceJson(_Model):
+class ProvenanceJson(Model):
     """The record of a vector. Hashes are SHA-256 in hexadecimal.
 
     ``sent_hash`` is of the exact text that was sent, ``received_hash`` of the float32 bytes that
@@ -166,7 +168,7 @@ class ProvenanceJson(_Model):
     embedded_at: datetime | None
 
 
-class RunJson(_Model):
+class RunJson(Model):
     """A run of ingest: what it was told, with what code, where, and how it ended."""
 
     id: UUID
@@ -186,7 +188,7 @@ class RunJson(_Model):
     finished_at: datetime | None
 
 
-class Runs(_Model):
+class Runs(Model):
     """Runs, newest first."""
 
     model_config = _example("runs")
@@ -195,7 +197,7 @@ class Runs(_Model):
     more: bool
 
 
-class FailureJson(_Model):
+class FailureJson(Model):
     """A source that could not be ingested, and why."""
 
     source: str
@@ -211,7 +213,7 @@ class RunWithFailures(RunJson):
     more: bool
 
 
-class ModelJson(_Model):
+class ModelJson(Model):
     """A model version: what it claims to be, and what was observed of it.
 
     ``noise_floor`` is the largest 1 − cos seen between two sends of one text.
@@ -233,7 +235,7 @@ class ModelJson(_Model):
     bit_stable: bool
 
 
-class Models(_Model):
+class Models(Model):
     """All model versions, oldest first."""
 
     model_config = _example("models")
@@ -241,7 +243,7 @@ class Models(_Model):
     models: list[ModelJson]
 
 
-class ProblemJson(_Model):
+class ProblemJson(Model):
     """A failure, after RFC 9457. ``type`` leads to an explanation, ``detail`` says what to do."""
 
     type: str

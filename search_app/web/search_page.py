@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -38,6 +39,11 @@ class Answer:
     earlier: str | None = None
     later: str | None = None
 
+    @property
+    def took(self) -> timedelta:
+        """How long the search took; nothing where none was made."""
+        return timedelta(milliseconds=self.result.took_ms if self.result else 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchView:
@@ -72,12 +78,13 @@ async def _view(services: Services, counter: Counter, state: SearchState) -> Sea
     try:
         async with transaction(services.engine) as connection:
             known = await collection_names(connection)
+            view = replace(view, collections=known)
             current = _current(known, state.collection or services.settings.collection)
             if state.collection and current is None:
                 current = await collections.get(connection, state.collection)
             if current is None and known:
                 current = known[0]
-            view = replace(view, collections=known, current=current)
+            view = replace(view, current=current)
             if not state.query or current is None:
                 return replace(view, overview=await collections.summaries(connection))
         return replace(view, answer=await _answer(services, counter, state, current))

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import typer
 import uvicorn
@@ -14,13 +14,16 @@ from search_app.config import Settings
 from search_app.errors import ConfigurationError
 from search_app.web.app import create_app
 from search_app.web.keys import load_key
+from search_app.web.worker_process import worker_beside
 
 GRACE_S = 5
 """Seconds that requests under way get to finish when the server stops."""
 
 
-async def serve_forever(settings: Settings) -> None:
+async def serve_forever(settings: Settings, *, worker: bool = True) -> None:
     """Serve until the task is cancelled, which Ctrl-C and SIGTERM do; then end requests and return.
+
+    With ``worker``, a process beside this one does the queued work.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
@@ -32,12 +35,13 @@ async def serve_forever(settings: Settings) -> None:
         async with open_services(settings) as services:
             warming = asyncio.create_task(services.searcher.warm())
             try:
-                await _serve(create_app(settings, services), listener)
+                async with worker_beside() if worker else nullcontext():
+                    await _serve(create_app(settings, services), listener, worker=worker)
             finally:
                 warming.cancel()
 
 
-async def _serve(app: FastAPI, listener: socket.socket) -> None:
+async def _serve(app: FastAPI, listener: socket.socket, *, worker: bool) -> None:
     config = uvicorn.Config(
         app,
         ws="none",
@@ -49,7 +53,7 @@ async def _serve(app: FastAPI, listener: socket.socket) -> None:
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    announcing = asyncio.create_task(_announce(server, listener))
+    announcing = asyncio.create_task(_announce(server, listener, worker=worker))
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
@@ -80,10 +84,15 @@ def _listen(settings: Settings) -> socket.socket:
         ) from exc
 
 
-async def _announce(server: uvicorn.Server, listener: socket.socket) -> None:
+async def _announce(server: uvicorn.Server, listener: socket.socket, *, worker: bool) -> None:
     """Say the address once it answers, on standard output, so that scripts can wait for it."""
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.05)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     typer.echo(f"Unmoved serves http://{shown}:{port} (Ctrl-C stops it)")
+    typer.echo(
+        "A worker beside it ingests what is uploaded or asked for."
+        if worker
+        else "Uploads and other work wait for a worker; start one with: ingest worker"
+    )

@@ -1,4 +1,4 @@
-"""The theme chooser: a form that sets a cookie, so that it works without scripts."""
+"""The choosers of theme and language: forms that set a cookie and so work without scripts."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
 from search_app.errors import InvalidInputError
+from search_app.web import translation
 from search_app.web.rendering import THEME_COOKIE, THEMES, Renderer
 
 _YEAR_S = 365 * 24 * 3600
@@ -21,14 +22,36 @@ async def choose_theme(
     token: Annotated[str, Form()] = "",
 ) -> Response:
     """Keep the theme in a cookie and return to the page that the form was on."""
-    renderer: Renderer = request.app.state.renderer
-    renderer.tokens.check(request, token)
+    _check_token(request, token)
     if theme not in THEMES:
         raise InvalidInputError(f"theme {theme[:20]!r} is not known; write {', '.join(THEMES)}")
+    return _kept(request, THEME_COOKIE, theme)
+
+
+@router.post("/language")
+async def choose_language(
+    request: Request,
+    language: Annotated[str, Form()] = "",
+    token: Annotated[str, Form()] = "",
+) -> Response:
+    """Keep the language in a cookie and return to the page that the form was on."""
+    _check_token(request, token)
+    if language not in translation.LANGUAGES:
+        known = ", ".join(translation.LANGUAGES)
+        raise InvalidInputError(f"language {language[:20]!r} is not known; write {known}")
+    return _kept(request, translation.COOKIE, language)
+
+
+def _check_token(request: Request, token: str) -> None:
+    renderer: Renderer = request.app.state.renderer
+    renderer.tokens.check(request, token)
+
+
+def _kept(request: Request, cookie: str, value: str) -> Response:
     response = RedirectResponse(_came_from(request), status_code=303)
     response.set_cookie(
-        THEME_COOKIE,
-        theme,
+        cookie,
+        value,
         max_age=_YEAR_S,
         httponly=True,
         samesite="lax",
