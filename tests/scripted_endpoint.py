@@ -172,5 +172,5 @@ async def _read(reader: asyncio.StreamReader) -> Received:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     pairs = (line.split(":", 1) for line in head[1:] if line)
     headers = {name.strip().lower(): value.strip() for name, value in pairs}
-    octets = await reader.readexactly(int(headers["content-length"]))
-    return Received(target=head[0].split()[1], headers=headers, json=json.loads(octets))
+    octets = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Received(target=head[0].split()[1], headers=headers, json=json.loads(octets or "{}"))

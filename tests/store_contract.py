@@ -15,6 +15,7 @@ from search_app.errors import StoreRefusedError
 from search_app.filters import Compare, Condition, Filter, Not, passes
 from search_app.stores.base import MAX_K, VectorStore
 from search_app.types import JSON, Point, Vector
+from tests.filter_contract import FilterContract
 from tests.points import (
     CONDITIONS,
     DIMENSIONS,
@@ -46,7 +47,7 @@ CALLS: Mapping[str, Callable[[VectorStore, UUID], Awaitable[object]]] = {
 }
 
 
-class StoreContract(ABC):
+class StoreContract(FilterContract, ABC):
     """Inherit as ``class TestX(StoreContract)`` and give the ``store`` fixture."""
 
     @pytest.fixture
@@ -386,6 +387,44 @@ class StoreContract(ABC):
         points += [make_point(index_id, units(1)[0], chunk_id=edge) for edge in edges]
         await store.upsert(index_id, points)
         assert same(await everything(store, index_id, page=page), by_id(points))
+
+    async def test_many_points_in_one_call(self, store: VectorStore) -> None:
+        index_id = uuid4()
+        await store.create(index_id, 384)
+        # More than a request of a few megabytes holds, were they sent over a network.
+        points = by_id(make_points(index_id, units(2_500, 384)))
+        await store.upsert(index_id, points)
+        chunk_ids = [point.chunk_id for point in points]
+        assert same(await store.fetch(index_id, chunk_ids), points)
+        assert len(await store.scan(index_id, limit=2_400)) == 2_400
+        fields = {key: {"n": place % 30} for place, key in enumerate(chunk_ids)}
+        await store.update_fields(index_id, fields)
+        changed = [replace(point, fields=fields[point.chunk_id]) for point in points]
+        found = await store.scan(index_id, after=chunk_ids[9], limit=10_000, vectors=True)
+        assert same(found, changed[10:])
+        await store.delete(index_id, chunk_ids[3:])
+        assert same(await everything(store, index_id), changed[:3])
+        await store.drop(index_id)
+
+    async def test_nothing_comes_after_the_last_id(
+        self, store: VectorStore, index_id: UUID
+    ) -> None:
+        last = make_point(index_id, units(1)[0], chunk_id=UUID(int=2**128 - 1))
+        await store.upsert(index_id, [last])
+        assert await store.scan(index_id, after=UUID(int=2**128 - 2)) == [last]
+        assert await store.scan(index_id, after=last.chunk_id) == []
+
+    async def test_ids_are_the_same_in_any_spelling(
+        self, store: VectorStore, index_id: UUID
+    ) -> None:
+        point = make_point(
+            index_id, units(1)[0], chunk_id=UUID("{ABCDEFAB-CDEF-4BCD-8FAB-CDEFABCDEFAB}")
+        )
+        await store.upsert(index_id, [point])
+        same_id = UUID("abcdefabcdef4bcd8fabcdefabcdefab")
+        assert same(await store.fetch(index_id, [same_id]), [point])
+        await store.delete(index_id, [same_id])
+        assert await store.count(index_id) == 0
 
     async def test_scan_starts_after_ids_that_are_not_there(
         self, store: VectorStore, index_id: UUID

@@ -384,6 +384,39 @@ def test_the_theme_follows_the_system_or_the_choice(new_page: NewPage) -> None:
     assert background(dark) != background(light)
 
 
+def test_the_language_is_the_browsers_or_the_one_chosen(new_page: NewPage) -> None:
+    page = new_page(locale="ja-JP")
+    page.goto("/?q=harbour&exact=1")
+    expect(page.locator("html")).to_have_attribute("lang", "ja")
+    expect(page.locator("#count")).to_contain_text("件目")
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    assert query(page) == {"q": ["harbour"], "exact": ["1"]}
+    page.reload()
+    expect(page.locator("#count")).to_contain_text("Passages 1–10")
+    page.get_by_role("button", name="日本語").click()
+    search(page, "ferry")
+    # Swapped in by the script, in the language of the rest.
+    expect(page.locator("#announce")).to_have_text(re.compile(r"^1〜10 件目 "))
+    page.get_by_role("link", name=re.compile("英語")).click()
+    expect(page.locator(".chip")).to_have_text(re.compile("この条件を外す"))
+
+
+def test_the_language_can_be_chosen_on_a_phone_without_scripts(new_page: NewPage) -> None:
+    page = new_page(
+        viewport=PHONE, has_touch=True, is_mobile=True, java_script_enabled=False, locale="en-GB"
+    )
+    page.goto("/runs")
+    expect(page.get_by_role("button", name="日本語")).to_be_hidden()
+    page.get_by_text("Display").click()
+    page.get_by_role("button", name="日本語").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("実行履歴")
+    page.get_by_text("表示").click()
+    page.get_by_role("button", name="ダーク").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.get_by_role("heading", level=1)).to_have_text("実行履歴")
+
+
 def test_everything_works_without_scripts(new_page: NewPage, site: Site) -> None:
     page = new_page(java_script_enabled=False)
     page.goto("/")
@@ -416,13 +449,19 @@ def addresses(page: Page) -> list[str]:
     return [*found, *(str(address) for address in (document, provenance, run))]
 
 
-@pytest.mark.parametrize("width", [320, 390])
-def test_nothing_is_wider_than_a_phone(new_page: NewPage, width: int) -> None:
-    page = new_page(viewport={"width": width, "height": 844}, has_touch=True, is_mobile=True)
+@pytest.mark.parametrize("language", ["en-GB", "ja-JP"])
+@pytest.mark.parametrize("width", [320, 360, 390])
+def test_nothing_is_wider_than_a_phone(new_page: NewPage, width: int, language: str) -> None:
+    page = new_page(
+        viewport={"width": width, "height": 844}, has_touch=True, is_mobile=True, locale=language
+    )
     for address in addresses(page):
         page.goto(address)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, (address, wide)
+        bar = page.locator(".bar").bounding_box()
+        assert bar is not None
+        assert bar["height"] < 110, "the bar has more than two lines"
 
 
 def test_filters_fold_away_on_a_phone_and_stay_open_while_choosing(new_page: NewPage) -> None:
@@ -474,9 +513,11 @@ CONTRAST = """() => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast_in_both_themes(new_page: NewPage, scheme: str) -> None:
-    page = new_page(color_scheme=scheme)
+@pytest.mark.parametrize(("scheme", "language"), [("light", "ja-JP"), ("dark", "en-GB")])
+def test_text_has_enough_contrast_in_both_themes(
+    new_page: NewPage, scheme: str, language: str
+) -> None:
+    page = new_page(color_scheme=scheme, locale=language)
     for address in addresses(page):
         page.goto(address)
         assert page.evaluate(CONTRAST) == [], address

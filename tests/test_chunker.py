@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ingest import loaders
 from ingest.boundaries import PROSE, Cut, Piece
 from ingest.chunker import TokenCounter, chunk
+from ingest.plain import first_title, plain_blocks
 from ingest.sources import discover
-from ingest.types import ChunkSpan, LoadedDocument, Structure
+from ingest.types import ChunkSpan, LoadedDocument, SourceRef, Structure
 from search_app.embedders import e5_tokenizer
 from search_app.types import Chunking
 
@@ -248,6 +249,78 @@ def test_a_hash_in_code_is_no_heading(fence: str) -> None:
     assert paths(text) == [("Real",)]
 
 
+RST = """\
+=========
+マニュアル
+=========
+
+はじめに
+========
+本文です。
+
+Using :mod:`email`
+==================
+
+Body of it.
+
+詳しく
+------
+
+Name  Value
+----  -----
+a     1
+
+The last words before a rule.
+-----------------------------------------------------------------------------
+"""
+
+
+def test_underlined_titles_are_headings_as_they_come_up() -> None:
+    headings = [(block.level, block.title) for block in plain_blocks(RST) if block.level]
+    assert headings == [(1, "マニュアル"), (2, "はじめに"), (2, "Using email"), (3, "詳しく")]
+    assert "".join(RST[block.start : block.end] for block in plain_blocks(RST)) == RST
+    assert first_title(RST) == "マニュアル"
+
+
+def test_numbered_lines_are_headings_where_nothing_is_underlined() -> None:
+    text = (
+        "第1章 総則\n\n本文です。\n\n第２節　目的とは何か？\n\n本文。\n\n1.2. Methods\n\nBody.\n\n"
+        "1. 一つ目\n\n2. 二つ目\n\n3. 三つ目\n\n"
+        "2024 was a good year\n\n10 時に開きます。\n\n第3章 終わり\n"
+    )
+    headings = [(block.level, block.title) for block in plain_blocks(text) if block.level]
+    assert headings == [
+        *((2, "第1章 総則"), (3, "第２節 目的とは何か？"), (3, "1.2. Methods"), (2, "3. 三つ目")),
+    ]
+
+
+def test_a_title_of_plain_text_stays_with_its_body() -> None:
+    text = f"Title\n=====\n\n{words(20)}.\n\nPart\n----\n{words(31)}. {words(20)}.\n"
+    spans = chunk(document(text), Chunking(max_tokens=40), Words())
+    assert [span.heading_path for span in spans] == [
+        ("Title",),
+        ("Title", "Part"),
+        ("Title", "Part"),
+    ]
+    assert text[spans[1].start :].startswith("Part\n----\nword")
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "chapters"),
+    [
+        ("developers-reference.ja.txt", ("5. パッケージの取扱い方", "5.8.5.3. セキュリティ勧告")),
+        ("debian-faq.ja.txt", ("第8章 Debian パッケージ管理ツール", "8.1.3. aptitude")),
+    ],
+)
+def test_chapters_of_a_manual_as_text(name: str, chapters: tuple[str, str]) -> None:
+    text = (DATA / "files/debian" / name).read_text(encoding="utf-8")
+    found = {span.heading_path for span in chunk(document(text), Chunking(), E5)}
+    titles = {title for path in found for title in path}
+    assert set(chapters) <= titles
+    assert all(len(path) < 7 for path in found)
+
+
 def test_headings_in_lists_and_quotations_divide_nothing() -> None:
     assert paths("# A\n\n> # quoted\n\n- # item\n") == [("A",)]
 
@@ -329,6 +402,19 @@ def test_japanese_sentences_that_fit_are_never_torn(sentences: list[str]) -> Non
         ("1. First item here\n2. Second", ["1. First item here", "2. Second"]),
         ("項目\n・一つ目\n・二つ目", ["項目", "・一つ目", "・二つ目"]),
         ("Contents . . . . . . 5", ["Contents . . . . . . 5"]),
+        ("See Dr. Smith, Fig. 3 and pp. 5–7. Then", ["See Dr. Smith, Fig. 3 and pp. 5–7.", "Then"]),
+        ("The U.S. Army, i.e. Them. Ends", ["The U.S. Army, i.e. Them.", "Ends"]),
+        ("Say no. Then go, No. 5 is it.", ["Say no.", "Then go, No. 5 is it."]),
+        ("He said “No!” and left. So?", ["He said “No!” and left.", "So?"]),
+        ("What?! Yes… “Go.” End", ["What?!", "Yes… “Go.”", "End"]),
+        ("まさか⁉本当⁈そう‼次", ["まさか⁉", "本当⁈", "そう‼", "次"]),
+        ("えっ?!本当!?はい…。次", ["えっ?!", "本当!?", "はい…。", "次"]),
+        (
+            "待って……そして来た。『え？』「うん！」次",
+            ["待って……そして来た。", "『え？』", "「うん！」", "次"],
+        ),
+        ("終わり。[1]次の文。[12] 最後。", ["終わり。[1]", "次の文。[12]", "最後。"]),
+        ("終わり。\u3000次の段落", ["終わり。", "次の段落"]),
     ],
 )
 def test_where_sentences_end(text: str, parts: list[str] | None) -> None:
@@ -381,7 +467,7 @@ def test_a_chunk_is_on_the_page_it_begins_on() -> None:
 def test_a_documentation_tree(language: str) -> None:
     sizes = []
     for ref in discover([str(DATA / "docs_fastapi" / language / "tutorial")]):
-        assert not isinstance(ref, Exception)
+        assert isinstance(ref, SourceRef)
         (page,) = loaders.load(ref, loaders.LoadOptions())
         assert isinstance(page, LoadedDocument)
         spans = chunk(page, Chunking(), E5)

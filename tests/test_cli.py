@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from search_app.catalog.migrate import HEAD
 from tests.catalog_dump import connect
 
 BIN = Path(sys.executable).parent
@@ -67,6 +68,7 @@ def test_add_and_search_in_json(run: Run, folder: Path) -> None:
         "model_version_id",
         "documents",
         "chunks",
+        "skipped",
         "errors",
         "warnings",
         "seconds",
@@ -77,6 +79,7 @@ def test_add_and_search_in_json(run: Run, folder: Path) -> None:
         "unchanged": 0,
         "removed": 0,
         "failed": 0,
+        "skipped": 0,
     }
     assert report["chunks"] == {"embedded": 2, "reused": 0, "removed": 0}
     found = run("search-app", "search", "緑茶", "--json", "--k", "1")
@@ -112,13 +115,33 @@ def test_searches_are_logged_with_what_was_found(run: Run, folder: Path, databas
 
 def test_exit_codes_tell_all_some_and_none(run: Run, folder: Path) -> None:
     assert run("ingest", "add", str(folder), "--quiet").returncode == 0
-    (folder / "empty.txt").touch()
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing of the kind")
     some = run("ingest", "add", str(folder))
     assert some.returncode == 1
     assert "failed  " in some.stderr
-    assert "empty: nothing to ingest" in some.stderr
-    none = run("ingest", "add", str(folder / "empty.txt"))
+    assert "broken.pdf: not a readable PDF" in some.stderr
+    none = run("ingest", "add", str(folder / "broken.pdf"))
     assert none.returncode == 2
+
+
+def test_what_is_nothing_to_read_in_a_folder_is_counted_and_no_failure(
+    run: Run, folder: Path
+) -> None:
+    for name in ("a.png", "b.PNG", "c.bin", "empty.txt", "drafts.md"):
+        (folder / name).touch()
+    (folder / "blank.txt").write_text(" \n", encoding="utf-8")
+    for added, unchanged in ((2, 0), (0, 2)):
+        done = run("ingest", "add", str(folder), "--exclude", "drafts*")
+        assert done.returncode == 0, done.stderr
+        assert f"{added} added · 0 updated · {unchanged} unchanged" in done.stdout
+        assert "skipped    5 (2 .png · 2 empty · 1 .bin)" in done.stdout
+    report = json.loads(run("ingest", "add", str(folder), "--json").stdout)
+    assert report["documents"]["skipped"] == 6
+    assert report["skipped"] == {".png": 2, ".bin": 1, "empty": 3}
+    named = run("ingest", "add", *(str(folder / name) for name in ("a.png", "empty.txt")))
+    assert named.returncode == 2
+    assert "unknown type .png" in named.stderr
+    assert "empty: nothing to ingest" in named.stderr
 
 
 REFUSED: list[tuple[list[str], str]] = [
@@ -134,7 +157,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["search-app", "unknown"], "No such command"),
     (["ingest", "rm", "/no/such/file"], "no source"),
     (["ingest", "add", ".", "--embedder", "openai:"], "openai:MODEL"),
-    (["ingest", "add", ".", "--embedder", "oracle"], "bundled, openai:MODEL or hashing:DIM"),
+    (["ingest", "add", ".", "--embedder", "oracle"], "NAME_OR_PATH or hashing:DIM"),
     (["ingest", "add", ".", "--store", "paper"], "pgvector"),
     (["ingest", "runs", "--collection", "none"], "no collection 'none'"),
     (["search-app", "migrate", "nonsense"], "cannot be migrated"),
@@ -166,7 +189,7 @@ def test_a_database_that_is_not_migrated_is_told_how(run: Run, folder: Path) -> 
     refused = run("ingest", "add", str(folder))
     assert refused.returncode == 2
     assert "search-app migrate" in refused.stderr
-    assert "to 0001" in run("search-app", "migrate").stdout
+    assert f"to {HEAD}" in run("search-app", "migrate").stdout
     assert run("ingest", "add", str(folder)).returncode == 0
 
 
@@ -241,3 +264,43 @@ def test_a_document_cannot_write_to_the_terminal(run: Run, tmp_path: Path) -> No
     found = run("search-app", "search", "zebra")
     assert "zebra" in found.stdout
     assert "\x1b" not in added.stdout + added.stderr + found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("program", ["ingest", "search-app"])
+def test_each_program_says_its_version_and_completes_its_commands(run: Run, program: str) -> None:
+    version = run(program, "--version")
+    assert (version.returncode, version.stderr) == (0, "")
+    assert version.stdout.startswith("unmoved 0.")
+    shown = run(
+        program,
+        **{
+            f"_{program.replace('-', '_').upper()}_COMPLETE": "complete_bash",
+            "COMP_WORDS": f"{program} ",
+            "COMP_CWORD": "1",
+        },
+    )
+    expected = {"add", "doctor", "rm"} if program == "ingest" else {"search", "serve", "config"}
+    assert expected <= set(shown.stdout.split())
+
+
+def test_nothing_is_coloured_where_colours_are_off_or_nobody_looks(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.pdf").write_bytes(b"no PDF")
+    for extra in ({}, {"NO_COLOR": "", "FORCE_COLOR": "", "TERM": "xterm-256color"}):
+        for command in (
+            ("ingest", "add", str(folder), str(tmp_path / "broken.pdf")),
+            ("ingest", "doctor"),
+            ("search-app", "search", "tea"),
+            ("search-app", "search", "tea", "--collection", "none"),
+        ):
+            done = run(*command, **extra)
+            assert "\x1b" not in done.stdout + done.stderr, command
+
+
+def test_the_doctor_examines_a_healthy_installation(run: Run, folder: Path) -> None:
+    run("ingest", "add", str(folder))
+    done = run("ingest", "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    assert {finding["health"] for finding in json.loads(done.stdout)} == {"good"}
+    assert "PostgreSQL" in run("ingest", "doctor").stdout

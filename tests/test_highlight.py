@@ -180,5 +180,41 @@ def test_marks_of_markdown_are_taken_out_of_snippets() -> None:
     assert shown == "See the guide, x_y: ls"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("**重要**なのは*ここ*です", "重要なのはここです"),
+        ("a *star*, an __underline__, a ~~line~~", "a star, an underline, a line"),
+        ("read __init__ and some_name_here, 2 * 3 * 4", "read init and some_name_here, 2 * 3 * 4"),
+        ("関数_名_です 5*3*2", "関数_名_です 5*3*2"),
+        ("- one\n  * two\n1. three", "• one\n  • two\n1. three"),
+        ("| a | b |\n| --- | :-: |\n| 1 | |\n| 2 | `c` |", "a · b\n1\n2 · c"),
+        (r"1\. \*not\* bold, a\_b", "1. *not* bold, a_b"),
+        ("![map](m.png) see <https://example.org/a>", "map see https://example.org/a"),
+        ("***both***", "both"),
+        ("a\n\n* * *\n\n---\nb", "a\n\n\n\n\nb"),
+        ("a | b", "a | b"),
+        ("* " * 2500 + "a", "• " + "* " * 2499 + "a"),
+        ("*a" * 2500, "*a" * 2500),
+    ],
+)
+def test_every_kind_of_mark_is_taken_out_and_nothing_else(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_a_passage_shows_headings_as_such_and_no_marks_outside_of_code() -> None:
+    text = "# A *title*\n\nSome **words**.\n\n```py\n# a comment\n**kw\n```\n## Next"
+    parts, in_code = passage_parts(text, "words")
+    assert [(str(p.text), p.code, p.heading) for p in parts] == [
+        ("A title", False, True),
+        ("Some <mark>words</mark>.", False, False),
+        ("# a comment\n**kw", True, False),
+        ("Next", False, True),
+    ]
+    assert not in_code
+    parts, _ = passage_parts("# not a heading **here**", "", markdown=False)
+    assert [str(part.text) for part in parts] == ["# not a heading **here**"]
+
+
 def test_a_heading_alone_is_still_shown() -> None:
     assert plain("# Install", ["Install"]) == "Install"

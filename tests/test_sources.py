@@ -3,14 +3,16 @@ import socket
 import stat
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
 from ingest.sources import discover, roots
-from ingest.types import SourceRef
-from search_app.errors import SourceError
+from ingest.types import Skipped, SourceRef
+from search_app.errors import InvalidInputError, SourceError
 
 bytes_are_names = pytest.mark.skipif(
     sys.platform == "darwin", reason="this file system changes or refuses such names"
@@ -32,6 +34,11 @@ def errors(*arguments: object) -> dict[str, str]:
     return {error.source: error.reason for error in every if isinstance(error, SourceError)}
 
 
+def skipped(*arguments: object) -> dict[str, str]:
+    every = discover([str(argument) for argument in arguments])
+    return {one.uri: one.kind for one in every if isinstance(one, Skipped)}
+
+
 def below(folder: Path, paths: Sequence[str]) -> list[str]:
     return [str(Path(path).relative_to(folder)) for path in paths]
 
@@ -49,6 +56,7 @@ def test_a_reference_carries_what_the_file_was(tmp_path: Path) -> None:
     (ref,) = discover([str(tmp_path)])
     assert isinstance(ref, SourceRef)
     assert ref == SourceRef(
+        name=path.name,
         uri=str(path),
         path=path,
         root=str(tmp_path),
@@ -104,6 +112,66 @@ def test_patterns(tmp_path: Path, pattern: str, expected: list[str]) -> None:
     assert below(tmp_path, found(tmp_path / pattern)) == expected
 
 
+TREE = ("a.md", "a.log", "drafts/b.md", "drafts/old/c.md", "x/drafts/d.md", "x/old/e.md")
+
+
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [
+        (["*.log"], [*TREE[:1], *TREE[2:]]),
+        (["drafts"], ["a.log", "a.md", "x/old/e.md"]),
+        (["drafts/"], ["a.log", "a.md", "x/old/e.md"]),
+        (["/drafts"], ["a.log", "a.md", "x/drafts/d.md", "x/old/e.md"]),
+        (["x/drafts"], ["a.log", "a.md", "drafts/b.md", "drafts/old/c.md", "x/old/e.md"]),
+        (["drafts/*.md"], ["a.log", "a.md", "drafts/old/c.md", "x/drafts/d.md", "x/old/e.md"]),
+        (["**/old/*.md"], ["a.log", "a.md", "drafts/b.md", "x/drafts/d.md"]),
+        (["*/old"], ["a.log", "a.md", "drafts/b.md", "x/drafts/d.md"]),
+        (["drafts/**"], ["a.log", "a.md", "x/drafts/d.md", "x/old/e.md"]),
+        (["a.md/"], [*TREE]),
+        (["old", "[ab].md"], ["a.log", "x/drafts/d.md"]),
+        (["OLD"], [*TREE]),
+    ],
+)
+def test_exclusions(tmp_path: Path, exclude: list[str], left: list[str]) -> None:
+    for name in TREE:
+        write(tmp_path / name)
+    refs = [ref.uri for ref in discover([str(tmp_path)], exclude=exclude) if is_file(ref)]
+    assert below(tmp_path, refs) == sorted(left, key=lambda name: name.split("/"))
+
+
+def is_file(found: object) -> TypeGuard[SourceRef]:
+    return isinstance(found, SourceRef)
+
+
+def test_exclusions_count_from_where_an_argument_begins_and_not_for_what_it_names(
+    tmp_path: Path,
+) -> None:
+    inner = write(tmp_path / "drafts/inner/drafts/a.md")
+    (tmp_path / "drafts/gone.md").symlink_to(tmp_path / "nowhere")
+    exclude = ["drafts", "gone.md"]
+    assert list(discover([str(inner)], exclude=exclude)) == list(discover([str(inner)]))
+    (nothing,) = discover([str(tmp_path / "drafts")], exclude=exclude)
+    assert isinstance(nothing, SourceError)
+    assert nothing.reason == "nothing to ingest in it"
+    (one,) = discover([f"{tmp_path}/*/inner/**/*.md"], exclude=["inner/drafts/b.md"])
+    assert is_file(one)
+    assert one.uri == str(inner)
+
+
+def test_an_excluded_name_is_the_same_however_its_accents_are_written(tmp_path: Path) -> None:
+    write(tmp_path / unicodedata.normalize("NFD", "がぎ.md"))
+    write(tmp_path / "b.md")
+    for form in ("NFC", "NFD"):
+        refs = discover([str(tmp_path)], exclude=[unicodedata.normalize(form, "が*.md")])
+        assert [ref.uri for ref in refs if is_file(ref)] == [str(tmp_path / "b.md")]
+
+
+@pytest.mark.parametrize("typed", ["", "/", "./", "../x", "a/../b"])
+def test_exclusions_that_stand_for_nothing_are_refused(tmp_path: Path, typed: str) -> None:
+    with pytest.raises(InvalidInputError, match="cannot exclude"):
+        list(discover([str(tmp_path)], exclude=[typed]))
+
+
 def test_a_file_with_pattern_characters_in_its_name_is_itself(tmp_path: Path) -> None:
     write(tmp_path / "a[1]*.md")
     write(tmp_path / "a1.md")
@@ -118,7 +186,10 @@ def test_what_matches_nothing_is_reported(tmp_path: Path) -> None:
     assert errors(tmp_path / "no/*.md") == {str(tmp_path / "no/*.md"): "no such file or folder"}
     assert errors(tmp_path / "no.md") == {str(tmp_path / "no.md"): "no such file or folder"}
     assert errors("a\0b") == {"a\0b": "no such file or folder"}
-    assert "web addresses are not read" in errors("https://example.org/a.html").popitem()[1]
+    write(tmp_path / "pictures/a.png")
+    (folder, pattern) = (str(tmp_path / "pictures"), str(tmp_path / "pictures/*.png"))
+    assert errors(folder) == {folder: "nothing to ingest in it, 1 skipped"}
+    assert errors(pattern) == {pattern: "matches no file, 1 skipped"}
 
 
 def test_a_path_is_found_once_however_many_arguments_reach_it(tmp_path: Path) -> None:
@@ -128,7 +199,13 @@ def test_a_path_is_found_once_however_many_arguments_reach_it(tmp_path: Path) ->
     assert found(tmp_path / "a", first, tmp_path / "**/*.md") == [str(first), three, str(second)]
     assert found(first, tmp_path, first) == [str(first), three, str(second)]
     write(tmp_path / "a/x.png")
-    assert list(errors(tmp_path, tmp_path / "a")) == [str(tmp_path / "a/x.png")]
+    assert list(skipped(tmp_path, tmp_path / "a")) == [str(tmp_path / "a/x.png")]
+
+
+def test_hard_links_are_two_names_of_one_text(tmp_path: Path) -> None:
+    first = write(tmp_path / "first.md")
+    os.link(first, tmp_path / "second.md")
+    assert below(tmp_path, found(tmp_path)) == ["first.md", "second.md"]
 
 
 def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
@@ -139,14 +216,17 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     (tmp_path / "nowhere.md").symlink_to(tmp_path / "gone")
     (tmp_path / "itself.md").symlink_to(tmp_path / "itself.md")
     assert below(tmp_path, found(tmp_path)) == ["alias/a.md", "one.md", "real/a.md"]
+    assert skipped(tmp_path) == {
+        str(tmp_path / "alias/up"): "link back",
+        str(tmp_path / "real/up"): "link back",
+    }
     reasons = {Path(uri).name: reason for uri, reason in errors(tmp_path).items()}
-    assert "link back" in reasons["up"]
     assert reasons["nowhere.md"] == "a link to nothing"
     assert "symbolic links" in reasons["itself.md"]
     assert errors(tmp_path / "nowhere.md") == {str(tmp_path / "nowhere.md"): "a link to nothing"}
 
 
-def test_special_files_are_named(tmp_path: Path) -> None:
+def test_special_files_are_skipped_unless_they_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.md")
     # A socket's path must be short, so that it is bound by its name alone.
     with socket.socket(socket.AF_UNIX) as bound:
@@ -154,21 +234,22 @@ def test_special_files_are_named(tmp_path: Path) -> None:
         os.chdir(tmp_path)
         bound.bind("socket.md")
         os.chdir(here)
-    reasons = {Path(uri).name: reason for uri, reason in errors(tmp_path).items()}
-    assert reasons == {
-        "pipe.md": "not a file but a named pipe",
-        "socket.md": "not a file but a socket",
+    names = [str(tmp_path / "pipe.md"), str(tmp_path / "socket.md")]
+    assert skipped(tmp_path) == dict.fromkeys(names, "no file")
+    assert errors(*names) == {
+        names[0]: "not a file but a named pipe",
+        names[1]: "not a file but a socket",
     }
     assert errors("/dev/null") == {"/dev/null": "not a file but a device"}
 
 
-def test_unknown_types_are_reported_with_what_is_supported(tmp_path: Path) -> None:
-    write(tmp_path / "picture.PNG")
-    write(tmp_path / "noname")
+def test_unknown_types_are_skipped_unless_they_are_named(tmp_path: Path) -> None:
+    picture, noname = write(tmp_path / "picture.PNG"), write(tmp_path / "noname")
     write(tmp_path / "README")
     write(tmp_path / "LOUD.MD")
     assert below(tmp_path, found(tmp_path)) == ["LOUD.MD", "README"]
-    reasons = {Path(uri).name: reason for uri, reason in errors(tmp_path).items()}
+    assert skipped(tmp_path) == {str(picture): ".png", str(noname): "no suffix"}
+    reasons = {Path(uri).name: reason for uri, reason in errors(picture, noname).items()}
     assert reasons["picture.PNG"].startswith("unknown type .PNG; supported: text, Markdown")
     assert reasons["noname"].startswith("unknown type (no suffix)")
 
@@ -176,9 +257,12 @@ def test_unknown_types_are_reported_with_what_is_supported(tmp_path: Path) -> No
 @bytes_are_names
 def test_names_of_all_kinds(tmp_path: Path) -> None:
     names = ["new\nline.md", "😀.md", "e\u0301.md", "é.md", "x" * 252 + ".md", " .md"]
+    names += ["資" * 84 + ".md", "\u202eשלום.md", "مرحبا.md", "-rf.md", "a'b\"c.md", "[x]*.md"]
     for name in names:
         write(tmp_path / name)
     assert sorted(below(tmp_path, found(tmp_path))) == sorted(names)
+    for name in names:
+        assert found(tmp_path / name) == [str(tmp_path / name)]
 
 
 @bytes_are_names

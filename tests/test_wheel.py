@@ -63,6 +63,8 @@ def test_the_wheel_stands_alone(database_url: str, tmp_path: Path) -> None:
         "    import re\n"
         '    for link in re.findall(r\'(?:href|src)="(/static/[^"]+)"\', page):\n'
         "        assert client.get(link).status_code == 200, link\n"
+        "    japanese = client.get('/', headers={'accept-language': 'ja'})\n"
+        "    assert '検索' in japanese.text\n"
         "    print(page)\n"
     )
     assert "rolls" in page
