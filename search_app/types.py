@@ -19,6 +19,9 @@ Vector = NDArray[np.float32]
 Matrix = NDArray[np.float32]
 """Vectors as rows, shape (n, d), float32."""
 
+Ids = NDArray[np.int32]
+"""Term ids, shape (n,), ascending, each once (see lexical.py)."""
+
 Kind = Literal["query", "document"]
 """What a text is to the embedder; decides the prefix or task type it is sent with."""
 
@@ -159,12 +162,35 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sparse:
+    """A passage's BM25 weights: ``weights[i]`` > 0, float32, belongs to the term ``ids[i]``."""
+
+    ids: Ids
+    weights: Vector
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TermQuery:
+    """A query for keyword search: each term's weight (its IDF, times its count in the query).
+
+    ``passages[i]`` is how many passages of the index have the term ``ids[i]``, at least 1: terms
+    that no passage has are left out. The score of a passage is the inner product with its Sparse.
+    """
+
+    ids: Ids
+    weights: Vector
+    passages: NDArray[np.int64]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """A vector as it stands in a store, with what says where it came from.
 
     ``vector`` is the unit vector, float32, bytes exactly as given; None where it was not asked for.
-    ``fields`` are the filter fields of the chunk's document (see filters.py).
+    ``terms`` are what keyword search finds it by; None where there are none, and in what a store
+    gives back: they can be made anew from the text. ``fields`` are the filter fields of the
+    chunk's document (see filters.py).
     """
 
     chunk_id: UUID
@@ -174,11 +200,12 @@ class Point:
     run_id: UUID
     fields: Mapping[str, JSON]
     vector: Vector | None = field(default=None, compare=False)
+    terms: Sparse | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A chunk found by a store and its inner product with the query; higher is nearer."""
+    """A chunk found by a store and its inner product with the query; higher is better."""
 
     chunk_id: UUID
     run_id: UUID

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from search_app.filters import Filter
-from search_app.types import JSON, Point, Scored, Vector
+from search_app.types import JSON, Point, Scored, TermQuery, Vector
 
 MAX_K = 1000
 """Most neighbours one search may ask for; the product pages within them."""
@@ -37,6 +37,8 @@ class VectorStore(ABC):
     @abstractmethod
     async def upsert(self, index_id: UUID, points: Sequence[Point]) -> None:
         """Write points by chunk id, replacing any that are there; all of them or none.
+
+        What is replaced loses its terms too, also where the new point has none.
 
         A store without transactions may have written a part where the call ends as unavailable;
         writing the same again completes it.
@@ -72,6 +74,36 @@ class VectorStore(ABC):
         of the stored float32 vectors either way; ``exact`` also promises that no nearer point was
         missed.
         """
+
+    @abstractmethod
+    async def search_terms(
+        self,
+        index_id: UUID,
+        query: TermQuery,
+        *,
+        k: int,
+        filter: Filter | None = None,  # noqa: A002 - the field's word
+        exact: bool = False,
+    ) -> list[Scored]:
+        """Find the k points that pass the filter and score highest by their terms, best first.
+
+        Only points that share a term with the query are found; scores are inner products of the
+        query's weights and the points' (float32 arithmetic, so that stores may differ in the last
+        bits), equal scores are ordered by chunk id. ``k`` is 1 to MAX_K, anything else a
+        ValueError. The result is shorter than k only when fewer points pass the filter and share a
+        term. Without ``exact``, candidates may be limited to points with one of the query's rarer
+        terms as long as that yields k; ``exact`` promises that no higher score was missed.
+        """
+
+    @abstractmethod
+    async def documents_with(
+        self,
+        index_id: UUID,
+        term_ids: Sequence[int],
+        *,
+        filter: Filter | None = None,  # noqa: A002
+    ) -> set[UUID]:
+        """Name the documents that have a point which passes the filter and has any of the terms."""
 
     @abstractmethod
     async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:

@@ -14,12 +14,13 @@ from search_app.stores.base import VectorStore
 from search_app.stores.points import (
     check_distinct,
     check_k,
+    check_terms,
     check_vector,
     encoded_fields,
     inner_products,
     stacked,
 )
-from search_app.types import JSON, Matrix, Point, Scored, Vector
+from search_app.types import JSON, Ids, Matrix, Point, Scored, TermQuery, Vector
 
 _BLOCK = 4096
 """Rows scored at a time; bounds the memory of a search, not its result."""
@@ -53,6 +54,7 @@ class MemoryStore(VectorStore):
         if points:
             space = self._space(index_id)
             check_distinct(points)
+            check_terms(points)
             matrix = stacked(points, index_id, space.dimensions)
             space.write(points, matrix, [encoded_fields(point.fields) for point in points])
 
@@ -98,6 +100,39 @@ class MemoryStore(VectorStore):
             if score >= least
         ]
         return sorted(found, key=lambda scored: (-scored.score, scored.chunk_id.bytes))[:k]
+
+    async def search_terms(
+        self,
+        index_id: UUID,
+        query: TermQuery,
+        *,
+        k: int,
+        filter: Filter | None = None,  # noqa: A002 - the port's word
+        exact: bool = False,  # noqa: ARG002 - every search here is
+    ) -> list[Scored]:
+        """Find the k points that score highest by their terms."""
+        check_k(k)
+        scored = [
+            Scored(chunk_id=point.chunk_id, run_id=point.run_id, score=_term_score(point, query))
+            for point in self._space(index_id).points
+            if _shares_term(point, query.ids) and passes(point.fields, filter)
+        ]
+        return sorted(scored, key=lambda each: (-each.score, each.chunk_id.bytes))[:k]
+
+    async def documents_with(
+        self,
+        index_id: UUID,
+        term_ids: Sequence[int],
+        *,
+        filter: Filter | None = None,  # noqa: A002
+    ) -> set[UUID]:
+        """Name the documents with a point that passes and has any of the terms."""
+        wanted = np.unique(np.array(term_ids, np.int32))
+        return {
+            point.document_id
+            for point in self._space(index_id).points
+            if _shares_term(point, wanted) and passes(point.fields, filter)
+        }
 
     async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
         """Get points with their vectors, in id order."""
@@ -169,6 +204,7 @@ class _Space:
         return replace(
             point,
             fields=json.loads(json.dumps(point.fields)),
+            terms=None,
             vector=self.matrix[slot].copy() if vectors else None,
         )
 
@@ -186,6 +222,19 @@ class _Space:
 
 def _kept(point: Point, encoded: bytes) -> Point:
     return replace(point, fields=json.loads(encoded), vector=None)
+
+
+def _shares_term(point: Point, ids: Ids) -> bool:
+    return point.terms is not None and bool(np.isin(ids, point.terms.ids).any())
+
+
+def _term_score(point: Point, query: TermQuery) -> float:
+    if point.terms is None:
+        return 0.0
+    _, asked, had = np.intersect1d(
+        query.ids, point.terms.ids, assume_unique=True, return_indices=True
+    )
+    return float(np.float32((query.weights[asked] * point.terms.weights[had]).sum()))
 
 
 def _order(chunk_id: UUID) -> bytes:

@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 
 from search_app.errors import StoreRefusedError
+from search_app.lexical import TERM_IDS
 from search_app.stores.base import MAX_K
 from search_app.types import JSON, Matrix, Point, Vector
 
@@ -97,6 +98,32 @@ def _holds_nul(value: JSON) -> bool:
         case dict():
             return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
     return False
+
+
+def check_terms(points: Sequence[Point]) -> None:
+    """Check the terms of points that have any.
+
+    Raises:
+        StoreRefusedError: ids that do not ascend or are out of range, or weights that are not
+            positive and finite.
+    """
+    for point in points:
+        terms = point.terms
+        if terms is None or len(terms.ids) == len(terms.weights) == 0:
+            continue
+        fits = (
+            terms.ids.shape == terms.weights.shape
+            and terms.ids.dtype == np.int32
+            and terms.weights.dtype == np.float32
+            and terms.ids[0] >= 0
+            and terms.ids[-1] < TERM_IDS
+            and bool((np.diff(terms.ids) > 0).all())
+            and bool((terms.weights > 0).all() and np.isfinite(terms.weights).all())
+        )
+        if not fits:
+            raise StoreRefusedError(
+                f"the terms of chunk {point.chunk_id} are not ascending ids with positive weights"
+            )
 
 
 def inner_products(matrix: Matrix, vector: Vector) -> Vector:

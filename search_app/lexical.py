@@ -1,0 +1,260 @@
+"""Text → terms, for documents and queries alike: English stems, Japanese character pairs.
+
+A text is cut into runs by script. Letters and digits become words: lower case, accents of Latin
+letters dropped, possessives cut, common words left out, the rest stemmed (Snowball's English).
+What joints hold together (``PPR-9087``, ``snake_case``, ``CamelCase``, ``3.14``) counts in parts,
+and whole as well where it looks like a name rather than like two words with a hyphen. Scripts that
+put no space between words become pairs of characters, and every Han character stands by itself
+too, so that one kanji alone can be found; or words, where Sudachi is chosen.
+"""
+
+import re
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import Stemmer
+
+from search_app.errors import ConfigurationError
+
+TERM_IDS = 1_000_000_000
+"""Terms get ids below: the most dimensions that pgvector's ``sparsevec`` has."""
+
+ANALYZERS = ("bigram", "sudachi")
+"""How scripts without spaces are cut: pairs of characters, or words (the extra ``sudachi``)."""
+
+VERSION = 1
+"""Rises with every change of these rules that would give some text other terms."""
+
+STOP_WORDS = frozenset(
+    re.findall(
+        "[a-z]+",
+        "a an and are as at be but by for if in into is it no not of on or such that the their "
+        "then there these they this to was will with",
+    )
+)
+
+HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+SPACELESS = (
+    HAN + "\u3041-\u3096\u3099\u309a\u309d\u309e\u30a1-\u30fa\u30fc-\u30fe\u31f0-\u31ff"
+    "\u1100-\u11ff\uac00-\ud7a3\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0eff\u1000-\u109f\u1780-\u17d3"
+)
+"""Han, kana, Hangul, Thai, Lao, Burmese and Khmer, as the inside of a character class."""
+
+_LETTER = rf"[^\W_{SPACELESS}]"
+_MARKED = rf"(?:{_LETTER}[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u064b-\u065f\u0900-\u0dff]*)"
+_RUN = re.compile(
+    rf"(?P<spaceless>[{SPACELESS}]+)"
+    # C++ and C# keep their signs; a joint holds together only what stands on both of its sides.
+    rf"|(?P<joined>_*{_MARKED}+(?:(?:[-./:@+'’]|_+|,(?=\d{{3}})){_MARKED}+)*"
+    r"(?:\+\+(?![\w+])|#(?!\w))?)"
+)
+_PART = re.compile(rf"{_MARKED}+(?:['’]{_MARKED}+)?")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NAME = re.compile(r"\d|[_/:@+#.]|(?<=[a-z])[A-Z]")
+_POSSESSIVE = re.compile("['’]s?$")
+_HAN = re.compile(f"[{HAN}]")
+
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A term and the characters ``start`` to ``end`` (exclusive) of the text that it stands for."""
+
+    term: str
+    start: int
+    end: int
+
+
+def tokens(text: str, analyzer: str = "bigram") -> list[Token]:
+    """Give all terms of a text in order; an identifier and its parts overlap.
+
+    Raises:
+        ConfigurationError: the analyzer is not known, or its package is missing.
+    """
+    cut = _cutter(analyzer)
+    folded, places = _normalised(text)
+    found: list[Token] = []
+    for run in _RUN.finditer(folded):
+        if run["joined"] is not None:
+            found += _joined_tokens(run["joined"], run.start())
+        else:
+            found += cut(run["spaceless"], run.start())
+    if places is None:
+        return found
+    return [Token(token.term, places[token.start][0], places[token.end - 1][1]) for token in found]
+
+
+def term_counts(text: str, analyzer: str = "bigram") -> Mapping[int, int]:
+    """Count the terms of a text by their ids."""
+    counts: dict[int, int] = {}
+    for token in tokens(text, analyzer):
+        number = term_id(token.term)
+        counts[number] = counts.get(number, 0) + 1
+    return counts
+
+
+@lru_cache(maxsize=2**17)
+def term_id(term: str) -> int:
+    """Give the id of a term, 0 to TERM_IDS − 1; two terms share one about once in a billion."""
+    return int.from_bytes(blake2b(term.encode(), digest_size=8).digest()) % TERM_IDS
+
+
+def is_word(term: str) -> bool:
+    """Say whether a term is a word of letters, as opposed to character pairs and numbers."""
+    return term.isalpha() and re.search(f"[{SPACELESS}]", term) is None
+
+
+def _normalised(text: str) -> tuple[str, list[tuple[int, int]] | None]:
+    """Give the text in NFKC and, where that moved characters, what each of them came from."""
+    if text.isascii() or unicodedata.is_normalized("NFKC", text):
+        return text, None
+    parts: list[str] = []
+    places: list[tuple[int, int]] = []
+    for start, end in _clusters(text):
+        part = unicodedata.normalize("NFKC", text[start:end])
+        parts.append(part)
+        places += [(start, end)] * len(part)
+    return "".join(parts), places
+
+
+def _clusters(text: str) -> Iterator[tuple[int, int]]:
+    """Cut a text into characters with the marks that follow them: ｶﾞ is one."""
+    start = 0
+    for place in range(1, len(text)):
+        if not unicodedata.combining(text[place]) and text[place] not in "ﾞﾟ":
+            yield start, place
+            start = place
+    if text:
+        yield start, len(text)
+
+
+def _joined_tokens(run: str, start: int) -> Iterator[Token]:
+    """Give the terms of words and of what joints hold together."""
+    core = run.strip("_")
+    start += run.index(core) if core else 0
+    parts = [
+        Token(term, start + low, start + high)
+        for low, high in _parts(core)
+        if (term := _word(core[low:high])) is not None
+    ]
+    whole = _whole(core)
+    if whole is not None and [whole] != [token.term for token in parts]:
+        yield Token(whole, start, start + len(core))
+    yield from parts
+
+
+def _parts(core: str) -> Iterator[tuple[int, int]]:
+    for part in _PART.finditer(core):
+        low = part.start()
+        for hump in _HUMP.finditer(core, part.start(), part.end()):
+            yield low, hump.start()
+            low = hump.start()
+        yield low, part.end()
+
+
+def _whole(core: str) -> str | None:
+    """Give an identifier as one term; None where it is no more than its parts."""
+    if _NAME.search(core) is None:
+        return None
+    return _folded(_POSSESSIVE.sub("", core.replace(",", "")))
+
+
+@lru_cache(maxsize=2**17)
+def _word(written: str) -> str | None:
+    """Give the term of a word; None for words that are everywhere."""
+    word = _POSSESSIVE.sub("", _folded(written)).replace("'", "").replace("’", "")
+    if not word or word in STOP_WORDS:
+        return None
+    if not word.isascii():
+        return word
+    if not hasattr(_local, "stemmer"):
+        # Not to be shared between threads; its own cache is off, since this one is before it.
+        _local.stemmer = Stemmer.Stemmer("english", 0)
+    return str(_local.stemmer.stemWord(word))
+
+
+def _folded(text: str) -> str:
+    """Lower the case, and drop the accents of Latin letters."""
+    text = text.casefold()
+    if text.isascii():
+        return text
+    apart = unicodedata.normalize("NFD", text)
+    kept = [
+        character
+        for place, character in enumerate(apart)
+        if not ("\u0300" <= character <= "\u036f" and _base(apart, place).isascii())
+    ]
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def _base(apart: str, place: int) -> str:
+    while place > 0 and unicodedata.combining(apart[place]):
+        place -= 1
+    return apart[place]
+
+
+def _bigrams(run: str, start: int) -> Iterator[Token]:
+    """Give every pair of neighbours and every Han character; a lone character stands for itself."""
+    for place, character in enumerate(run):
+        if len(run) == 1 or _HAN.match(character):
+            yield Token(character, start + place, start + place + 1)
+        if place + 1 < len(run):
+            yield Token(run[place : place + 2], start + place, start + place + 2)
+
+
+def _sudachi_words(run: str, start: int) -> Iterator[Token]:
+    """Give the words of a run by their normal form; particles and endings are left out."""
+    for morpheme in _sudachi().tokenize(run):
+        if morpheme.part_of_speech()[0] in ("助詞", "助動詞", "補助記号", "空白"):
+            continue
+        yield Token(morpheme.normalized_form(), start + morpheme.begin(), start + morpheme.end())
+
+
+def _sudachi() -> Any:
+    if not hasattr(_local, "sudachi"):
+        from sudachipy import Dictionary, SplitMode
+
+        _local.sudachi = Dictionary().create(SplitMode.A)
+    return _local.sudachi
+
+
+_CUTTERS: Mapping[str, Callable[[str, int], Iterator[Token]]] = {
+    "bigram": _bigrams,
+    "sudachi": _sudachi_words,
+}
+
+
+def _cutter(analyzer: str) -> Callable[[str, int], Iterator[Token]]:
+    if analyzer not in _CUTTERS:
+        raise ConfigurationError(
+            f"analyzer {analyzer!r} is not known; write {' or '.join(ANALYZERS)}"
+        )
+    return _CUTTERS[analyzer]
+
+
+def check_analyzer(analyzer: str) -> None:
+    """See that an analyzer can be used.
+
+    Raises:
+        ConfigurationError: it is not known, or its package is missing.
+    """
+    _cutter(analyzer)
+    if analyzer == "sudachi":
+        try:
+            _sudachi()
+        except ModuleNotFoundError as exc:
+            raise ConfigurationError(
+                f"the analyzer sudachi needs the package {exc.name}; "
+                "run: pip install 'unmoved[sudachi]'"
+            ) from exc
+
+
+def terms(text: str, analyzer: str = "bigram") -> Sequence[str]:
+    """Give the terms of a text in order, repeated as often as they stand there."""
+    return [token.term for token in tokens(text, analyzer)]
