@@ -17,6 +17,12 @@ from search_app.types import Sparse, TermQuery
 K1 = 1.2
 B = 0.75
 
+HIGHEST_WEIGHT = K1 + 1
+"""No weight of a passage lies above: stores refuse one that does, and skip by it what cannot win.
+
+It may rise, never fall: passages that were weighted before would lie above.
+"""
+
 USUAL_LENGTH = 120.0
 """Terms of a passage before any was seen."""
 

@@ -1,5 +1,6 @@
 """Points and filters that tests of stores and of filters share."""
 
+import math
 from collections.abc import Mapping, Sequence
 from uuid import UUID, uuid4
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from search_app.filters import AnyOf, Compare, Condition, Not
 from search_app.stores.base import VectorStore
-from search_app.types import JSON, Matrix, Point, Vector
+from search_app.types import JSON, Matrix, Point, Sparse, TermQuery, Vector
 
 DIMENSIONS = 8
 MODEL_VERSION, RUN = uuid4(), uuid4()
@@ -86,6 +87,7 @@ def make_point(
     vector: Vector,
     fields: Mapping[str, JSON] | None = None,
     chunk_id: UUID | None = None,
+    terms: Sparse | None = None,
 ) -> Point:
     return Point(
         chunk_id=chunk_id or uuid4(),
@@ -95,6 +97,7 @@ def make_point(
         run_id=RUN,
         fields={} if fields is None else fields,
         vector=vector,
+        terms=terms,
     )
 
 
@@ -103,6 +106,40 @@ def make_points(index_id: UUID, vectors: Matrix) -> list[Point]:
         make_point(index_id, vector, {"language": "en", "meta": {"n": number}})
         for number, vector in enumerate(vectors)
     ]
+
+
+def sparse(weights: Mapping[int, float]) -> Sparse:
+    """Make a passage's terms from weights by id."""
+    ids = sorted(weights)
+    return Sparse(
+        ids=np.array(ids, np.int32),
+        weights=np.array([weights[number] for number in ids], np.float32),
+    )
+
+
+def term_query(weights: Mapping[int, float], points: Sequence[Point] = ()) -> TermQuery:
+    """Make a query from weights by id, its frequencies counted over the points, at least 1."""
+    asked = sparse(weights)
+    held = [point.terms.ids for point in points if point.terms is not None]
+    counted = [max(1, sum(number in ids for ids in held)) for number in asked.ids]
+    return TermQuery(ids=asked.ids, weights=asked.weights, passages=np.array(counted, np.int64))
+
+
+def best_by_terms(
+    points: Sequence[Point], query: TermQuery, k: int = 1000
+) -> list[tuple[UUID, float]]:
+    """Rank the points that share a term by plain arithmetic in float64."""
+    asked = dict(zip(query.ids.tolist(), query.weights.tolist(), strict=True))
+    scored = []
+    for point in points:
+        if point.terms is None:
+            continue
+        held = dict(zip(point.terms.ids.tolist(), point.terms.weights.tolist(), strict=True))
+        shared = asked.keys() & held.keys()
+        if shared:
+            score = math.fsum(asked[number] * held[number] for number in shared)
+            scored.append((point.chunk_id, score))
+    return sorted(scored, key=lambda each: (-each[1], each[0]))[:k]
 
 
 def by_id(points: Sequence[Point]) -> list[Point]:

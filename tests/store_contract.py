@@ -27,9 +27,11 @@ from tests.points import (
     make_points,
     nearest,
     same,
+    term_query,
     units,
     vector_of,
 )
+from tests.term_contract import TermContract
 
 MANY = 1_200
 MANY_DIMENSIONS = 24
@@ -40,6 +42,8 @@ CALLS: Mapping[str, Callable[[VectorStore, UUID], Awaitable[object]]] = {
     "delete": lambda store, key: store.delete(key, [uuid4()]),
     "search": lambda store, key: store.search(key, units(1)[0], k=1),
     "exact search": lambda store, key: store.search(key, units(1)[0], k=1, exact=True),
+    "search_terms": lambda store, key: store.search_terms(key, term_query({1: 1}), k=1),
+    "documents_with": lambda store, key: store.documents_with(key, [1]),
     "fetch": lambda store, key: store.fetch(key, [uuid4()]),
     "scan": lambda store, key: store.scan(key),
     "count": lambda store, key: store.count(key),
@@ -47,7 +51,7 @@ CALLS: Mapping[str, Callable[[VectorStore, UUID], Awaitable[object]]] = {
 }
 
 
-class StoreContract(FilterContract, ABC):
+class StoreContract(FilterContract, TermContract, ABC):
     """Inherit as ``class TestX(StoreContract)`` and give the ``store`` fixture."""
 
     @pytest.fixture

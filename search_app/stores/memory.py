@@ -20,7 +20,7 @@ from search_app.stores.points import (
     inner_products,
     stacked,
 )
-from search_app.types import JSON, Ids, Matrix, Point, Scored, TermQuery, Vector
+from search_app.types import JSON, Ids, Matrix, Point, Scored, Sparse, TermQuery, Vector
 
 _BLOCK = 4096
 """Rows scored at a time; bounds the memory of a search, not its result."""
@@ -221,7 +221,10 @@ class _Space:
 
 
 def _kept(point: Point, encoded: bytes) -> Point:
-    return replace(point, fields=json.loads(encoded), vector=None)
+    terms = point.terms
+    if terms is not None:
+        terms = Sparse(ids=terms.ids.copy(), weights=terms.weights.copy())
+    return replace(point, fields=json.loads(encoded), vector=None, terms=terms)
 
 
 def _shares_term(point: Point, ids: Ids) -> bool:

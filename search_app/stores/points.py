@@ -6,10 +6,14 @@ from uuid import UUID
 
 import numpy as np
 
+from search_app.bm25 import HIGHEST_WEIGHT
 from search_app.errors import StoreRefusedError
 from search_app.lexical import TERM_IDS
 from search_app.stores.base import MAX_K
-from search_app.types import JSON, Matrix, Point, Vector
+from search_app.types import JSON, Matrix, Point, Sparse, Vector
+
+MOST_TERMS = 16_000
+"""Most different terms of one point, many times those of a chunk: pgvector's ``sparsevec`` ends."""
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -104,26 +108,36 @@ def check_terms(points: Sequence[Point]) -> None:
     """Check the terms of points that have any.
 
     Raises:
-        StoreRefusedError: ids that do not ascend or are out of range, or weights that are not
-            positive and finite.
+        StoreRefusedError: ids that do not ascend or are out of range, weights that are not
+            positive or above HIGHEST_WEIGHT, or more than MOST_TERMS of them.
     """
     for point in points:
-        terms = point.terms
-        if terms is None or len(terms.ids) == len(terms.weights) == 0:
+        if point.terms is None:
             continue
-        fits = (
-            terms.ids.shape == terms.weights.shape
-            and terms.ids.dtype == np.int32
-            and terms.weights.dtype == np.float32
-            and terms.ids[0] >= 0
-            and terms.ids[-1] < TERM_IDS
-            and bool((np.diff(terms.ids) > 0).all())
-            and bool((terms.weights > 0).all() and np.isfinite(terms.weights).all())
-        )
-        if not fits:
+        if not _terms_fit(point.terms):
             raise StoreRefusedError(
-                f"the terms of chunk {point.chunk_id} are not ascending ids with positive weights"
+                f"the terms of chunk {point.chunk_id} are not ascending ids with weights above 0 "
+                f"and up to {HIGHEST_WEIGHT}"
             )
+        if len(point.terms.ids) > MOST_TERMS:
+            raise StoreRefusedError(
+                f"chunk {point.chunk_id} has {len(point.terms.ids)} terms; "
+                f"a store takes {MOST_TERMS}: cut the document into smaller chunks"
+            )
+
+
+def _terms_fit(terms: Sparse) -> bool:
+    ids, weights = terms.ids, terms.weights
+    if ids.shape != weights.shape or ids.ndim != 1:
+        return False
+    if ids.dtype != np.int32 or weights.dtype != np.float32:
+        return False
+    if not len(ids):
+        return True
+    in_range = ids[0] >= 0 and ids[-1] < TERM_IDS
+    # False where a weight is NaN, which compares as nothing.
+    positive = ((weights > 0) & (weights <= np.float32(HIGHEST_WEIGHT))).all()
+    return bool(in_range and (ids[1:] > ids[:-1]).all() and positive)
 
 
 def inner_products(matrix: Matrix, vector: Vector) -> Vector:
