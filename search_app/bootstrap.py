@@ -19,11 +19,15 @@ from search_app.embedders.openai import OpenAIEmbedder
 from search_app.embedders.sentence_transformers import SentenceTransformersEmbedder
 from search_app.errors import ConfigurationError, NotFoundError, SchemaError
 from search_app.identity import Prover
+from search_app.rerankers.base import Reranker
+from search_app.rerankers.endpoint import EndpointReranker
+from search_app.rerankers.sentence_transformers import SentenceTransformersReranker
 from search_app.retrieval import Searcher
 from search_app.stores.base import VectorStore
 from search_app.stores.pgvector import PgvectorStore
 
 EMBEDDERS = "bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH or hashing:DIM"
+RERANKERS = "sentence-transformers:NAME_OR_PATH or endpoint:MODEL"
 STORES = "pgvector or qdrant"
 
 
@@ -60,6 +64,26 @@ def _openai(model: str, settings: Settings) -> Embedder:
         document_prefix=settings.openai_document_prefix,
         query_prefix=settings.openai_query_prefix,
     )
+
+
+def make_reranker(spec: str, settings: Settings) -> Reranker:
+    """Make the reranker that a spec names; nothing is loaded or sent yet.
+
+    Raises:
+        ConfigurationError: the spec names none, or a setting it needs is missing.
+    """
+    provider, _, argument = spec.partition(":")
+    match provider:
+        case "sentence-transformers":
+            return SentenceTransformersReranker(argument)
+        case "endpoint":
+            key = settings.rerank_api_key
+            return EndpointReranker(
+                model=argument,
+                url=settings.rerank_url,
+                api_key=key.get_secret_value() if key is not None else None,
+            )
+    raise ConfigurationError(f"reranker {spec!r} is not known; write {RERANKERS}")
 
 
 def make_store(name: str, settings: Settings, engine: AsyncEngine) -> VectorStore:
@@ -123,6 +147,7 @@ class Services:
             keep_texts=settings.query_log,
         )
         self._embedders: dict[str, Embedder] = {}
+        self._rerankers: dict[str, Reranker] = {}
         self._stores: dict[str, VectorStore] = {}
 
     def embedder(self, spec: str) -> Embedder:
@@ -135,6 +160,16 @@ class Services:
             self._embedders[spec] = make_embedder(spec, self.settings)
         return self._embedders[spec]
 
+    def reranker(self, spec: str) -> Reranker:
+        """Get the reranker that a spec names.
+
+        Raises:
+            ConfigurationError: the spec names none, or a setting it needs is missing.
+        """
+        if spec not in self._rerankers:
+            self._rerankers[spec] = make_reranker(spec, self.settings)
+        return self._rerankers[spec]
+
     def store(self, name: str) -> VectorStore:
         """Get the store of that name.
 
@@ -146,9 +181,11 @@ class Services:
         return self._stores[name]
 
     async def aclose(self) -> None:
-        """Release embedders and stores."""
+        """Release embedders, rerankers and stores."""
         for embedder in self._embedders.values():
             await embedder.aclose()
+        for reranker in self._rerankers.values():
+            await reranker.aclose()
         for store in self._stores.values():
             await store.aclose()
 

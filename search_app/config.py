@@ -130,6 +130,22 @@ class Settings(BaseSettings):
     openai_query_prefix: str = Field(
         default="", description="Text put before every query, for models that want one."
     )
+    reranker: str | None = Field(
+        default=None,
+        description=(
+            "What puts the best hits in a better order: sentence-transformers:NAME_OR_PATH or "
+            "endpoint:MODEL; unset: nothing."
+        ),
+    )
+    rerank_url: str | None = Field(
+        default=None, description="Address of a rerank endpoint, mostly ending in /rerank."
+    )
+    rerank_api_key: SecretStr | None = Field(
+        default=None, description="Its key, where it wants one."
+    )
+    rerank_depth: int = Field(
+        default=50, ge=1, le=1000, description="Best hits that are reranked; the rest stays below."
+    )
     host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
     port: int = Field(default=8020, ge=0, le=65535, description="Port the web server listens on.")
     allowed_hosts: str = Field(

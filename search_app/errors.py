@@ -13,6 +13,10 @@ UnmovedError
 │   ├── EmbedderRefusedError        an answer that is no: key, model name, request
 │   ├── EmbedderResponseError       an answer that cannot be used: count, shape, NaN, zero
 │   └── ModelMismatchError          another model answered than the one of the index
+├── RerankerError                   costs a search its reranking, not its hits
+│   ├── RerankerUnavailableError    no answer: network, time-out, 5xx, rate limit
+│   ├── RerankerRefusedError        an answer that is no: key, model name, request
+│   └── RerankerResponseError       an answer that cannot be used: count, NaN, no number
 ├── StoreError
 │   ├── StoreUnavailableError       unreachable; never to be read as empty
 │   └── StoreRefusedError           reachable, and says no: schema, space, dimension
@@ -79,6 +83,22 @@ class EmbedderResponseError(EmbedderError):
 
 class ModelMismatchError(EmbedderError):
     """The model that answers is not the model of the index."""
+
+
+class RerankerError(UnmovedError):
+    """Reranking failed; the hits stand as they were."""
+
+
+class RerankerUnavailableError(RerankerError):
+    """The reranker gave no answer: network, time-out, server error, rate limit."""
+
+
+class RerankerRefusedError(RerankerError):
+    """The reranker answered no: a wrong key, an unknown model, a bad request."""
+
+
+class RerankerResponseError(RerankerError):
+    """The reranker's answer cannot be used: a text without its one finite score."""
 
 
 class StoreError(UnmovedError):
