@@ -49,8 +49,8 @@ BAD_TERMS: Mapping[str, Sparse] = {
     "twice": Sparse(ids=np.array([3, 3], np.int32), weights=WEIGHTS),
     "negative id": Sparse(ids=np.array([-1, 3], np.int32), weights=WEIGHTS),
     "id too high": Sparse(ids=np.array([3, TERM_IDS], np.int32), weights=WEIGHTS),
-    "int64 ids": Sparse(ids=IDS.astype(np.int64), weights=WEIGHTS),  # type: ignore[arg-type]
-    "float64 weights": Sparse(ids=IDS, weights=WEIGHTS.astype(np.float64)),  # type: ignore[arg-type]
+    "int64 ids": Sparse(ids=IDS.astype(np.int64), weights=WEIGHTS),
+    "float64 weights": Sparse(ids=IDS, weights=WEIGHTS.astype(np.float64)),
     "zero": Sparse(ids=IDS, weights=np.array([0, 1], np.float32)),
     "negative": Sparse(ids=IDS, weights=np.array([1, -0.5], np.float32)),
     "nan": Sparse(ids=IDS, weights=np.array([1, np.nan], np.float32)),

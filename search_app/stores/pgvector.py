@@ -1,4 +1,4 @@
-"""Vectors in PostgreSQL through pgvector: one table per index, float32 as the canonical value."""
+"""Vectors and terms in PostgreSQL through pgvector, two tables per index; float32 is canonical."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from search_app.errors import StoreRefusedError
 from search_app.filters import Filter
 from search_app.stores.base import VectorStore
 from search_app.stores.pgvector_build import build_indexes
-from search_app.stores.pgvector_copy import copy_stream
+from search_app.stores.pgvector_copy import COLUMNS, TERM_COLUMNS, copy_stream, terms_stream
 from search_app.stores.pgvector_errors import CollisionError, store_errors
 from search_app.stores.pgvector_rows import (
     number_of_points,
@@ -29,12 +29,25 @@ from search_app.stores.pgvector_search import approximate_search, exact_search
 from search_app.stores.pgvector_tables import (
     MOST_DIMENSIONS,
     Layout,
-    create_table,
+    create_tables,
     points_table,
     read_layout,
+    terms_table,
 )
-from search_app.stores.points import check_distinct, check_k, check_vector, encoded_fields
-from search_app.types import JSON, Point, Scored, Vector
+from search_app.stores.pgvector_terms import (
+    CANDIDATES,
+    TermSearch,
+    best_by_terms,
+    documents_by_terms,
+)
+from search_app.stores.points import (
+    check_distinct,
+    check_k,
+    check_terms,
+    check_vector,
+    encoded_fields,
+)
+from search_app.types import JSON, Point, Scored, TermQuery, Vector
 
 HNSW_FROM = 5_000
 """Points from which an HNSW index pays; below, comparing with all takes a few milliseconds."""
@@ -48,18 +61,24 @@ _Write = Callable[[AsyncConnection, Layout], Awaitable[None]]
 
 
 class PgvectorStore(VectorStore):
-    """Keeps each index in a table of its own, over an engine (psycopg 3) that it does not own."""
+    """Keeps each index in two tables of its own, over an engine (psycopg 3) that it does not own.
+
+    ``candidates`` are how many points an inexact search by terms reads.
+    """
 
     name = "pgvector"
 
-    def __init__(self, engine: AsyncEngine, *, hnsw_from: int = HNSW_FROM) -> None:
+    def __init__(
+        self, engine: AsyncEngine, *, hnsw_from: int = HNSW_FROM, candidates: int = CANDIDATES
+    ) -> None:
         self._engine = engine
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._hnsw_from = hnsw_from
+        self._candidates = candidates
         self._layouts: dict[UUID, tuple[float, Layout]] = {}
 
     async def create(self, index_id: UUID, dimensions: int) -> None:
-        """Make the table of an index, and extension and schema where they are missing."""
+        """Make the tables of an index, and extension and schema where they are missing."""
         if not 1 <= dimensions <= MOST_DIMENSIONS:
             raise StoreRefusedError(
                 f"pgvector keeps 1 to {MOST_DIMENSIONS} dimensions, not {dimensions}; "
@@ -68,7 +87,7 @@ class PgvectorStore(VectorStore):
         self._layouts.pop(index_id, None)
         with store_errors():
             async with self._engine.begin() as connection:
-                await create_table(connection, index_id, dimensions)
+                await create_tables(connection, index_id, dimensions)
                 layout = await read_layout(connection, index_id)
         if layout.dimensions != dimensions:
             raise StoreRefusedError(
@@ -77,11 +96,12 @@ class PgvectorStore(VectorStore):
             )
 
     async def drop(self, index_id: UUID) -> None:
-        """Remove the table of an index."""
+        """Remove the tables of an index."""
         self._layouts.pop(index_id, None)
         with store_errors():
             async with self._engine.begin() as connection:
-                await connection.execute(DropTable(points_table(index_id, 1), if_exists=True))
+                for table in (points_table(index_id, 1), terms_table(index_id)):
+                    await connection.execute(DropTable(table, if_exists=True))
 
     async def upsert(self, index_id: UUID, points: Sequence[Point]) -> None:
         """Write points by binary COPY, after deleting those that are there.
@@ -92,15 +112,20 @@ class PgvectorStore(VectorStore):
         if not points:
             return
         check_distinct(points)
+        check_terms(points)
         # One order for all writers: better for the primary key, and rarely a deadlock.
         ordered = sorted(points, key=lambda point: point.chunk_id.bytes)
         chunk_ids = [point.chunk_id for point in ordered]
+        with_terms = [p for p in ordered if p.terms is not None and len(p.terms.ids)]
 
         async def write(connection: AsyncConnection, layout: Layout) -> None:
-            await remove(connection, layout.table, chunk_ids)
-            await stream(
-                connection, layout.table, copy_stream(ordered, index_id, layout.dimensions)
-            )
+            for table in layout.tables:
+                await remove(connection, table, chunk_ids)
+            blocks = copy_stream(ordered, index_id, layout.dimensions)
+            await stream(connection, layout.table, COLUMNS, blocks)
+            if with_terms:
+                blocks = terms_stream(with_terms)
+                await stream(connection, layout.terms, TERM_COLUMNS, blocks)
 
         await self._write(index_id, write)
 
@@ -114,7 +139,8 @@ class PgvectorStore(VectorStore):
         }
 
         async def write(connection: AsyncConnection, layout: Layout) -> None:
-            await replace_fields(connection, layout.table, encoded)
+            for table in layout.tables:
+                await replace_fields(connection, table, encoded)
 
         await self._write(index_id, write)
 
@@ -122,7 +148,8 @@ class PgvectorStore(VectorStore):
         """Remove the given chunks."""
 
         async def write(connection: AsyncConnection, layout: Layout) -> None:
-            await remove(connection, layout.table, chunk_ids)
+            for table in layout.tables:
+                await remove(connection, table, chunk_ids)
 
         await self._write(index_id, write)
 
@@ -145,6 +172,34 @@ class PgvectorStore(VectorStore):
                     return found
             return await exact_search(connection, layout, vector, k=k, condition=filter)
 
+    async def search_terms(
+        self,
+        index_id: UUID,
+        query: TermQuery,
+        *,
+        k: int,
+        filter: Filter | None = None,  # noqa: A002 - the port's word
+        exact: bool = False,
+    ) -> list[Scored]:
+        """Find the k points that pass the filter and score highest by their terms."""
+        check_k(k)
+        asked = TermSearch(
+            query=query, k=k, condition=filter, exact=exact, candidates=self._candidates
+        )
+        async with self._open(self._reader, index_id) as (connection, layout):
+            return await best_by_terms(connection, layout, asked)
+
+    async def documents_with(
+        self,
+        index_id: UUID,
+        term_ids: Sequence[int],
+        *,
+        filter: Filter | None = None,  # noqa: A002
+    ) -> set[UUID]:
+        """Name the documents with a point that passes and has any of the terms."""
+        async with self._open(self._reader, index_id) as (connection, layout):
+            return await documents_by_terms(connection, layout, term_ids, filter)
+
     async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
         """Get points with their vectors, in id order."""
         async with self._open(self._reader, index_id) as (connection, layout):
@@ -163,7 +218,7 @@ class PgvectorStore(VectorStore):
             return await number_of_points(connection, layout.table, filter)
 
     async def optimize(self, index_id: UUID) -> None:
-        """Build the HNSW index, once there are enough points, and the one for filters."""
+        """Build the HNSW index, once there are enough points, and those for filters and terms."""
         with store_errors():
             await build_indexes(self._engine, index_id, hnsw_from=self._hnsw_from)
         self._layouts.pop(index_id, None)
@@ -191,7 +246,9 @@ class PgvectorStore(VectorStore):
         read_at, layout = self._layouts.get(index_id, (0.0, None))
         if layout is None or time.monotonic() - read_at > _LAYOUT_S:
             layout = await read_layout(connection, index_id)
-            self._layouts[index_id] = (time.monotonic(), layout)
+            if layout.has_terms:
+                # Otherwise a writer that believes it would leave terms behind that are new.
+                self._layouts[index_id] = (time.monotonic(), layout)
         return layout
 
     async def _write(self, index_id: UUID, write: _Write) -> None:

@@ -16,6 +16,7 @@ from search_app.stores.pgvector_tables import (
     fields_index,
     hnsw_index,
     read_layout,
+    terms_index,
 )
 
 _POLL_S = 0.2
@@ -28,11 +29,21 @@ async def build_indexes(engine: AsyncEngine, index_id: UUID, *, hnsw_from: int) 
     """
     async with _alone(engine, index_id) as connection:
         layout = await read_layout(connection, index_id)
-        await _build(connection, fields_index(layout))
+        await _build(connection, fields_index(layout.table))
         if await _wants_hnsw(connection, layout, hnsw_from):
             await _build(connection, hnsw_index(layout))
         # So that the planner knows what a filter passes.
         await connection.execute(text(f"ANALYZE {layout.table.fullname}"))
+        if layout.has_terms:
+            await _build_terms(connection, layout)
+
+
+async def _build_terms(connection: AsyncConnection, layout: Layout) -> None:
+    await _build(connection, fields_index(layout.terms))
+    await _build(connection, terms_index(layout))
+    # What was written since the last time waits in a list, which every search reads.
+    await connection.execute(_CLEAN, {"name": f"{SCHEMA}.{terms_index(layout).name}"})
+    await connection.execute(text(f"ANALYZE {layout.terms.fullname}"))
 
 
 @asynccontextmanager
@@ -56,6 +67,7 @@ async def _alone(engine: AsyncEngine, index_id: UUID) -> AsyncIterator[AsyncConn
 
 
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+_CLEAN = text("SELECT gin_clean_pending_list(to_regclass(:name))")
 _VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 
 

@@ -34,12 +34,14 @@ _PLAIN = COLUMNS[:-1]
 """Every column but the vector."""
 
 
-async def stream(connection: AsyncConnection, table: Table, blocks: Iterable[bytes]) -> None:
+async def stream(
+    connection: AsyncConnection, table: Table, columns: Sequence[str], blocks: Iterable[bytes]
+) -> None:
     """Send a binary COPY stream into a table, inside the open transaction."""
     driver = await driver_of(connection)
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(str(table.schema), table.name),
-        sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
     )
     async with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for block in blocks:
