@@ -9,13 +9,15 @@ from uuid import UUID
 
 from ingest.plan import PlannedChunk, indexed_text
 from ingest.targets import Target
+from search_app.bm25 import Weighting, passage_terms
 from search_app.bootstrap import Services
 from search_app.catalog import records
 from search_app.catalog.engine import transaction
 from search_app.catalog.records import VectorRecord
 from search_app.embedders.batching import embed_all, normalise
 from search_app.errors import EmbedderRefusedError
-from search_app.types import JSON, Point, Vector
+from search_app.lexical import Analysed
+from search_app.types import JSON, Point, Sparse, Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Points and records of one segment in one index, in the order of the works.
+    """Points, records and terms of one segment in one index, in the order of the works.
 
     ``refused`` says of documents whose text the embedder would not take why it would not; their
     chunks are left out.
@@ -44,6 +46,7 @@ class Written:
 
     points: Sequence[Point]
     records: Sequence[VectorRecord]
+    analysed: Sequence[Analysed]
     embedded: int
     reused: int
     refused: Mapping[UUID, str]
@@ -58,9 +61,17 @@ class _Answers:
 
 
 async def make_vectors(
-    services: Services, target: Target, works: Sequence[Work], run_id: UUID
+    services: Services,
+    target: Target,
+    works: Sequence[Work],
+    run_id: UUID,
+    *,
+    weighting: Weighting,
+    analysed: Sequence[Analysed],
 ) -> Written:
     """Get a vector for every chunk: one that the same text got before, or a new one.
+
+    ``analysed[i]`` are the terms of ``works[i]``, to be weighted as the index does.
 
     Nothing is written here, and nothing made here may be written before the model has proved
     itself once more. A text that the provider refuses, as a content filter may, costs its own
@@ -81,16 +92,18 @@ async def make_vectors(
             fresh.setdefault(sent_hash, (text, work.chunk.id))
     answers = await _embedded(target, fresh, run_id)
     made |= answers.made
-    points, written = [], []
-    for work, sent_hash in zip(works, hashes, strict=True):
+    points, written, kept = [], [], []
+    for work, sent_hash, terms in zip(works, hashes, analysed, strict=True):
         if sent_hash in answers.refused:
             continue
         found = made[sent_hash]
         written.append(_record_for(found.record, work.chunk.id, run_id))
-        points.append(_point(target, work, found))
+        points.append(_point(target, work, found, passage_terms(terms.counts, weighting)))
+        kept.append(terms)
     return Written(
         points=points,
         records=written,
+        analysed=kept,
         embedded=len(answers.made),
         reused=len(points) - len(answers.made),
         refused={
@@ -188,7 +201,7 @@ def _record_for(record: VectorRecord, chunk_id: UUID, run_id: UUID) -> VectorRec
     return replace(record, chunk_id=chunk_id, copied_by_run_id=run_id, created_at=None)
 
 
-def _point(target: Target, work: Work, made: Made) -> Point:
+def _point(target: Target, work: Work, made: Made, terms: Sparse) -> Point:
     return Point(
         chunk_id=work.chunk.id,
         document_id=work.chunk.document_id,
@@ -197,6 +210,7 @@ def _point(target: Target, work: Work, made: Made) -> Point:
         run_id=made.record.run_id,
         fields=work.fields,
         vector=made.vector,
+        terms=terms,
     )
 
 

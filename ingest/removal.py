@@ -10,6 +10,7 @@ from uuid import UUID
 from ingest.fetching.addresses import is_address
 from ingest.report import Counts
 from ingest.targets import Target
+from ingest.terms import uncount
 from search_app.bootstrap import Services
 from search_app.catalog import chunks, documents, sources
 from search_app.catalog.engine import transaction
@@ -129,4 +130,5 @@ async def drop_chunks(
     for target in targets:
         await target.store.delete(target.index.id, chunk_ids)
     async with transaction(services.engine) as connection:
+        await uncount(connection, chunk_ids)
         await chunks.delete_rows(connection, chunk_ids)

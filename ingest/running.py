@@ -15,6 +15,7 @@ from ingest.removal import finish_removals
 from ingest.report import Counts, IngestReport, Progress, ending
 from ingest.tally import Tally, kept
 from ingest.targets import Target, open_targets
+from ingest.terms import bring_up_to_date
 from ingest.writing import Writer
 from search_app.bootstrap import Services
 from search_app.catalog import collections, indexes, locks, runs
@@ -202,6 +203,8 @@ async def _targets(
     )
     async with transaction(services.engine) as connection:
         await runs.set_index(connection, run_id, targets[0].index.id)
+    for target in targets:
+        await bring_up_to_date(services, target)
     return targets
 
 

@@ -12,6 +12,7 @@ from search_app.catalog.models import CanaryVector
 from search_app.embedders.base import Embedder
 from search_app.errors import InvalidInputError
 from search_app.identity import Outcome
+from search_app.lexical import check_analyzer
 from search_app.stores.base import VectorStore
 from search_app.types import Chunking, Collection, Index, IndexState, ModelVersion
 
@@ -64,6 +65,8 @@ async def _open(
         version = await models.get(connection, index.model_version_id)
         canaries = await models.canaries(connection, version.id)
     store = services.store(index.store)
+    # Before anything is written: a missing package shall not stop a run half-way.
+    check_analyzer(services.settings.analyzer)
     # Again on every run: a run may have died between the catalog's row and this.
     await store.create(index.id, version.identity.dimensions)
     if first and index.state is IndexState.BUILDING:

@@ -10,20 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from ingest.embedding import Work, make_vectors
+from ingest.embedding import Work, Written, make_vectors
 from ingest.opening import OpenSource
-from ingest.plan import PlannedChunk, PlannedDocument
+from ingest.plan import PlannedChunk, PlannedDocument, indexed_text
 from ingest.reading import Reading
 from ingest.removal import drop_chunks, drop_unshown, remove_documents, remove_unseen
 from ingest.report import KEPT_FAILURES, Counts, Progress
 from ingest.rows import chunk_row, document_row, finished_row, place_row
 from ingest.targets import Target, prove
+from ingest.terms import analysed_for
 from search_app.bootstrap import Services
-from search_app.catalog import chunks, documents, records, runs, sources
+from search_app.catalog import chunks, documents, lexicons, records, runs, sources
 from search_app.catalog.documents import KnownDocument
 from search_app.catalog.engine import transaction
 from search_app.catalog.locks import WritingLock
-from search_app.catalog.records import VectorRecord
 from search_app.errors import SourceError
 from search_app.types import Collection, Failure
 
@@ -109,20 +109,29 @@ class Writer:
     async def flush(self) -> None:
         """Embed, prove and write the segment gathered, and show what is complete with it."""
         segment, self._segment = self._segment, Segment()
-        written: list[VectorRecord] = []
+        written: dict[UUID, Written] = {}
         for target in self.targets:
             works = segment.works[target.index.id]
             if not works:
                 continue
             if target.index.id not in self._proved:
                 await self.prove(target)
-            made = await make_vectors(self._services, target, works, self._run_id)
+            texts = [indexed_text(work.chunk.context, work.chunk.text) for work in works]
+            weighting, analysed = await analysed_for(self._services, target, texts)
+            made = await make_vectors(
+                self._services,
+                target,
+                works,
+                self._run_id,
+                weighting=weighting,
+                analysed=analysed,
+            )
             self._refused.update(made.refused)
             if made.embedded:
                 await self.prove(target)
             await self._lock.check()
             await target.store.upsert(target.index.id, made.points)
-            written.extend(made.records)
+            written[target.index.id] = made
             self.counts.chunks.embedded += made.embedded
             self.counts.chunks.reused += made.reused
             self._progress.written(embedded=made.embedded, reused=made.reused)
@@ -341,7 +350,7 @@ class Writer:
                 },
             )
 
-    async def _show(self, segment: Segment, written: Sequence[VectorRecord]) -> None:
+    async def _show(self, segment: Segment, written: Mapping[UUID, Written]) -> None:
         """Commit records and the new form of complete documents: the moment of the change."""
         for change in segment.complete:
             change.source.outstanding -= 1
@@ -350,7 +359,9 @@ class Writer:
             else:
                 self.counts.documents.updated += 1
         async with transaction(self._engine) as connection:
-            await records.put(connection, written)
+            for index_id, made in written.items():
+                await records.put(connection, made.records)
+                await lexicons.add(connection, index_id, made.analysed)
             await documents.complete(
                 connection,
                 [document_row(change.document, self._run_id) for change in segment.complete],

@@ -19,6 +19,7 @@ from search_app.embedders.openai import OpenAIEmbedder
 from search_app.embedders.sentence_transformers import SentenceTransformersEmbedder
 from search_app.errors import ConfigurationError, NotFoundError, SchemaError
 from search_app.identity import Prover
+from search_app.ranking import Ranking
 from search_app.rerankers.base import Reranker
 from search_app.rerankers.endpoint import EndpointReranker
 from search_app.rerankers.sentence_transformers import SentenceTransformersReranker
@@ -144,6 +145,13 @@ class Services:
             store=self.store,
             embedder=self.embedder,
             prover=self.prover,
+            ranking=Ranking(
+                mode=settings.search_mode,
+                method=settings.fusion,
+                dense_weight=settings.dense_weight,
+                rerank_depth=settings.rerank_depth,
+            ),
+            reranker=lambda: self.reranker(settings.reranker) if settings.reranker else None,
             keep_texts=settings.query_log,
         )
         self._embedders: dict[str, Embedder] = {}

@@ -9,7 +9,8 @@ import typer
 
 from search_app.config import Settings, describe_settings, load_settings
 from search_app.console import print_json, printable, run, version_option, wait_for
-from search_app.types import JSON, Hit, SearchResult
+from search_app.errors import InvalidInputError
+from search_app.types import JSON, Hit, Mode, SearchResult
 
 if TYPE_CHECKING:
     from search_app.retrieval import SearchRequest
@@ -46,12 +47,25 @@ def search(
         typer.Option("--filter", help="FIELD=VALUE, as often as needed: language=ja, type=pdf."),
     ] = None,
     *,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="hybrid, semantic or keyword; unset: UNMOVED_SEARCH_MODE."),
+    ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every vector, missing none.")
     ] = False,
+    fold: Annotated[
+        bool, typer.Option("--fold", help="Show passages that say nearly the same as one hit.")
+    ] = False,
+    no_rerank: Annotated[
+        bool, typer.Option("--no-rerank", help="Leave UNMOVED_RERANKER aside.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Find the passages nearest in meaning to a query."""
+    """Find the passages that answer a query best, by meaning and by words.
+
+    "quoted words" must stand in a passage as they are; -word must not.
+    """
     from search_app.retrieval import SearchRequest
 
     settings = load_settings()
@@ -60,7 +74,10 @@ def search(
         collection=settings.collection if collection is None else collection,
         k=k,
         filters=filters or (),
+        mode=_mode(mode),
+        rerank=not no_rerank,
         exact=exact,
+        fold=fold,
         client="command",
     )
     result = wait_for(_search(settings, request), settings)
@@ -138,10 +155,21 @@ async def _migrate(settings: Settings, revision: str) -> str:
     return f"the schema went from {before or 'base'} to {after or 'base'}"
 
 
+def _mode(name: str | None) -> Mode | None:
+    match name:
+        case None | "hybrid" | "semantic" | "keyword":
+            return name
+    raise InvalidInputError(f"mode {name!r} is not known; write hybrid, semantic or keyword")
+
+
 def result_json(result: SearchResult) -> JSON:
     """Give a result in the shape that users of ``--json`` rely on."""
     return {
+        "search_id": str(result.search_id),
         "query": result.query,
+        "mode": result.mode,
+        "notices": [asdict(notice) for notice in result.notices],
+        "unknown_words": list(result.unknown_words),
         "collection": result.collection,
         "hits": [_hit_json(hit) for hit in result.hits],
         "index_id": str(result.index_id),
@@ -162,6 +190,8 @@ def _hit_json(hit: Hit) -> JSON:
         "page": hit.page,
         "score": hit.score,
         "scores": dict(hit.scores),
+        "ranks": dict(hit.ranks),
+        "similar": [str(chunk_id) for chunk_id in hit.similar],
         "run_id": str(hit.run_id),
         "model_version_id": str(hit.model_version_id),
         "index_id": str(hit.index_id),
@@ -185,8 +215,13 @@ def _print(result: SearchResult) -> None:
         text = printable(" ".join(hit.text.split()))
         shown = text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "…"
         console.print(Text(f"     {shown}\n"))
+    for notice in result.notices:
+        console.print(Text(f"note: {printable(notice.reason)}", "yellow"))
     if not result.hits:
         console.print("nothing found; try fewer filters")
     console.print(
-        Text(f"{len(result.hits)} hits · {result.took_ms:.0f} ms · {result.model}", "dim")
+        Text(
+            f"{len(result.hits)} hits · {result.took_ms:.0f} ms · {result.mode} · {result.model}",
+            "dim",
+        )
     )

@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from search_app.errors import ConfigurationError
+from search_app.fusion import DENSE_WEIGHT
 
 ENV_FILE = ".env"
 PREFIX = "UNMOVED_"
@@ -82,6 +83,19 @@ class Settings(BaseSettings):
     )
     chunk_tokens: int = Field(
         default=256, ge=32, le=400, description="Most tokens of a chunk in new indexes."
+    )
+    analyzer: Literal["bigram", "sudachi"] = Field(
+        default="bigram",
+        description="How keyword search cuts Japanese in new indexes: character pairs, or words.",
+    )
+    search_mode: Literal["hybrid", "semantic", "keyword"] = Field(
+        default="hybrid", description="How searches are answered unless they say."
+    )
+    fusion: Literal["minmax", "rrf"] = Field(
+        default="minmax", description="How hybrid search merges its two lists: by scores or ranks."
+    )
+    dense_weight: float = Field(
+        default=DENSE_WEIGHT, ge=0, le=1, description="Share of meaning in hybrid scores, 0 to 1."
     )
     max_file_mb: int = Field(
         default=64,

@@ -11,7 +11,7 @@ too, so that one kanji alone can be found; or words, where Sudachi is chosen.
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -58,6 +58,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NAME = re.compile(r"\d|[_/:@+#.]|(?<=[a-z])[A-Z]")
 _POSSESSIVE = re.compile("['’]s?$")
 _HAN = re.compile(f"[{HAN}]")
+_WITHIN = re.compile(f"[{SPACELESS}]")
 
 _local = threading.local()
 
@@ -90,13 +91,29 @@ def tokens(text: str, analyzer: str = "bigram") -> list[Token]:
     return [Token(token.term, places[token.start][0], places[token.end - 1][1]) for token in found]
 
 
-def term_counts(text: str, analyzer: str = "bigram") -> Mapping[int, int]:
-    """Count the terms of a text by their ids."""
+@dataclass(frozen=True, kw_only=True)
+class Analysed:
+    """How often each term stands in a text, by its id, and how those that are words are written."""
+
+    counts: Mapping[int, int]
+    words: Mapping[int, str]
+
+    @property
+    def length(self) -> int:
+        """How many terms the text has."""
+        return sum(self.counts.values())
+
+
+def analyse(text: str, analyzer: str = "bigram") -> Analysed:
+    """Count the terms of a text."""
     counts: dict[int, int] = {}
+    words: dict[int, str] = {}
     for token in tokens(text, analyzer):
         number = term_id(token.term)
+        if number not in counts and is_word(token.term):
+            words[number] = text[token.start : token.end].casefold()
         counts[number] = counts.get(number, 0) + 1
-    return counts
+    return Analysed(counts=counts, words=words)
 
 
 @lru_cache(maxsize=2**17)
@@ -107,7 +124,7 @@ def term_id(term: str) -> int:
 
 def is_word(term: str) -> bool:
     """Say whether a term is a word of letters, as opposed to character pairs and numbers."""
-    return term.isalpha() and re.search(f"[{SPACELESS}]", term) is None
+    return term.isalpha() and _WITHIN.search(term) is None
 
 
 def _normalised(text: str) -> tuple[str, list[tuple[int, int]] | None]:
@@ -253,8 +270,3 @@ def check_analyzer(analyzer: str) -> None:
                 f"the analyzer sudachi needs the package {exc.name}; "
                 "run: pip install 'unmoved[sudachi]'"
             ) from exc
-
-
-def terms(text: str, analyzer: str = "bigram") -> Sequence[str]:
-    """Give the terms of a text in order, repeated as often as they stand there."""
-    return [token.term for token in tokens(text, analyzer)]

@@ -1,18 +1,20 @@
-"""Search: query text → query vector → nearest chunks in the active index → hits with provenance."""
+"""Search: query → vector and terms → two lists from the active index → hits with provenance."""
 
+import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from uuid import UUID
+from typing import TypedDict
+from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from search_app.catalog import chunks, models, queries
-from search_app.catalog.chunks import Passage
+from search_app.bm25 import query_terms
+from search_app.catalog import lexicons, models, queries
 from search_app.catalog.engine import reading
 from search_app.catalog.overview import collection_names
 from search_app.catalog.queries import LoggedSearch
@@ -20,16 +22,24 @@ from search_app.catalog.serving import Serving, serving
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
 from search_app.errors import (
+    EmbedderError,
     EmbedderResponseError,
     InvalidInputError,
     ModelMismatchError,
     NotFoundError,
+    RerankerError,
     UnmovedError,
 )
-from search_app.filters import Filter, parse_filter
+from search_app.filters import Filter
+from search_app.fusion import DEPTH, Method
+from search_app.grammar import parse_filter
 from search_app.identity import Prover
+from search_app.lexical import analyse
+from search_app.question import Question, read_question
+from search_app.ranking import BM25, DENSE, LISTS, Found, Ranking, live_hits, merged, reranked
+from search_app.rerankers.base import Reranker
 from search_app.stores.base import MAX_K, VectorStore
-from search_app.types import Hit, Index, Scored, SearchResult, Vector
+from search_app.types import Hit, Index, Mode, Notice, Scored, SearchResult, TermQuery, Vector
 
 LONGEST_QUERY = 2000
 """Most characters of a query; longer texts are documents, not questions."""
@@ -44,7 +54,9 @@ log = structlog.get_logger()
 class SearchRequest:
     """A search as a user asks for it; ``filters`` in the grammar of filters.py.
 
-    ``first_rank`` pages: hits ``first_rank`` to ``first_rank + k - 1`` are wanted.
+    ``first_rank`` pages: hits ``first_rank`` to ``first_rank + k - 1`` are wanted. What is None is
+    as the settings say; ``rerank`` takes effect where they name a reranker. ``fold`` shows
+    passages that say nearly the same as one hit.
     """
 
     query: str
@@ -52,8 +64,39 @@ class SearchRequest:
     k: int = 10
     first_rank: int = 1
     filters: Sequence[str] = ()
+    mode: Mode | None = None
+    dense_weight: float | None = None
+    fusion: Method | None = None
+    rerank: bool = True
     exact: bool = False
+    fold: bool = False
     client: str = "api"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Search:
+    """A request that was checked and read."""
+
+    request: SearchRequest
+    question: Question
+    filter: Filter | None
+    ranking: Ranking
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """What the lists are asked with; None for a list that cannot be."""
+
+    vector: Vector | None
+    terms: TermQuery | None
+    unknown_words: Sequence[str]
+    notices: list[Notice]
+
+
+class _Options(TypedDict):
+    k: int
+    filter: Filter | None
+    exact: bool
 
 
 class Searcher:
@@ -66,6 +109,8 @@ class Searcher:
         store: Callable[[str], VectorStore],
         embedder: Callable[[str], Embedder],
         prover: Prover,
+        ranking: Ranking | None = None,
+        reranker: Callable[[], Reranker | None] = lambda: None,
         keep_texts: bool = True,
     ) -> None:
         """Take what resolves the names of stores and embedders; nothing is opened yet."""
@@ -73,31 +118,52 @@ class Searcher:
         self._store = store
         self._embedder = embedder
         self._prover = prover
+        self._ranking = ranking or Ranking()
+        self._reranker = reranker
         self._keep_texts = keep_texts
         # Query vectors embedded since the last proof, by model version and hash of the text.
         self._fresh: defaultdict[UUID, dict[bytes, Vector]] = defaultdict(dict)
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        """Find the nearest chunks, and log the search.
+        """Find the best chunks by meaning, by words or by both, and log the search.
 
         Raises:
             InvalidInputError: the request cannot be meant; says what to write instead.
             NotFoundError: no such collection, or nothing was ever ingested into it.
-            EmbedderError: the query cannot be embedded, or not by the model of the index.
+            EmbedderError: in semantic mode, the query cannot be embedded, or not by the model of
+                the index; hybrid search goes on by keyword and says so.
             StoreError: the store does not answer.
             CatalogError: the catalog does not answer.
         """
         started = time.perf_counter()
         query = check_request(request)
-        filter_ = parse_filter(request.filters)
+        question = read_question(query)
+        search = _Search(
+            request=request,
+            question=question,
+            filter=parse_filter(request.filters),
+            ranking=_ranking(self._ranking, request),
+        )
         async with reading(self._engine) as connection:
-            target = await serving(connection, request.collection, _hash(query))
-        vector = target.vector
-        if vector is None:
-            vector = await self._embed(query, target)
-        found, more = await self._find(target.index, vector, filter_, request)
-        took_ms = (time.perf_counter() - started) * 1000
-        result = _result(request, query, target, found, more=more, took_ms=took_ms)
+            target = await serving(connection, request.collection, _hash(question.text))
+        prepared = await self._prepare(search, target)
+        found, more = await self._find(search, target, prepared)
+        result = SearchResult(
+            search_id=uuid4(),
+            query=query,
+            mode=search.ranking.mode,
+            notices=prepared.notices,
+            unknown_words=prepared.unknown_words,
+            collection=target.collection.name,
+            hits=_hits(search, target, found),
+            index_id=target.index.id,
+            model_version_id=target.version.id,
+            model=target.version.name,
+            exact=request.exact,
+            more=more,
+            took_ms=(time.perf_counter() - started) * 1000,
+            searched_at=datetime.now(UTC),
+        )
         await self._log(request, target, result)
         return result
 
@@ -160,27 +226,102 @@ class Searcher:
             fresh[_hash(query)] = vector
         return vector
 
-    async def _find(
-        self, index: Index, vector: Vector, filter_: Filter | None, request: SearchRequest
-    ) -> tuple[list[tuple[Scored, Passage]], bool]:
-        """Get one more hit than wanted, so that the page knows whether there is another.
+    async def _prepare(self, search: _Search, target: Serving) -> _Prepared:
+        """Make of the query what each list is asked with; what cannot be is noted, or raised."""
+        notices: list[Notice] = []
+        vector: Vector | None = None
+        terms: TermQuery | None = None
+        unknown: Sequence[str] = ()
+        lists = LISTS[search.ranking.mode]
+        if BM25 in lists:
+            terms, unknown, notice = await self._terms(search, target)
+            notices += [] if notice is None else [notice]
+        if DENSE in lists:
+            try:
+                vector = target.vector
+                if vector is None:
+                    vector = await self._embed(search.question.text, target)
+            except EmbedderError as exc:
+                if terms is None:
+                    raise
+                notices.append(Notice(kind="not_semantic", reason=str(exc)))
+        return _Prepared(vector=vector, terms=terms, unknown_words=unknown, notices=notices)
 
-        A store may hold vectors of chunks that are not live yet or any more, so the search is
-        widened until enough live ones are found or there are no more.
-        """
-        store = self._store(index.store)
-        wanted = min(request.first_rank + request.k, MAX_K)
-        k = wanted
+    async def _terms(
+        self, search: _Search, target: Serving
+    ) -> tuple[TermQuery | None, Sequence[str], Notice | None]:
+        lexicon = target.lexicon
+        if lexicon is None or not lexicon.complete:
+            reason = (
+                f"collection {target.collection.name!r} was filled before there was keyword "
+                "search; run: ingest add on anything of it, once"
+            )
+            if search.ranking.mode == "keyword":
+                raise InvalidInputError(reason)
+            return None, (), Notice(kind="not_keyword", reason=reason)
+        analysed = analyse(search.question.text, lexicon.weighting.analyzer)
+        async with reading(self._engine) as connection:
+            known = await lexicons.frequencies(connection, target.index.id, analysed.counts)
+        unknown = [word for term, word in analysed.words.items() if term not in known]
+        notice = None
+        if not analysed.counts:
+            reason = "the query has no words, or only ones that are in every text"
+            notice = Notice(kind="no_words", reason=reason)
+        return query_terms(analysed.counts, known, lexicon.passages), unknown, notice
+
+    async def _find(
+        self, search: _Search, target: Serving, prepared: _Prepared
+    ) -> tuple[list[Found], bool]:
+        """Get one more hit than wanted, so that the page knows whether there is another."""
+        reranker = self._reranker() if search.request.rerank else None
+        last = search.request.first_rank - 1 + search.request.k
+        wanted = min(last + 1, MAX_K)
+        if reranker is not None:
+            wanted = max(wanted, search.ranking.rerank_depth)
+        depth = _depth(search, wanted)
         while True:
-            scored = await store.search(index.id, vector, k=k, filter=filter_, exact=request.exact)
-            async with reading(self._engine) as connection:
-                live = await chunks.passages(connection, [found.chunk_id for found in scored])
-            hits = [(found, live[found.chunk_id]) for found in scored if found.chunk_id in live]
-            if len(hits) >= wanted or len(scored) < k or k == MAX_K:
+            lists = await self._lists(search, target.index, prepared, depth)
+            candidates = merged(lists, search.ranking)
+            hits = await live_hits(
+                self._engine, candidates, search.question, wanted, fold=search.request.fold
+            )
+            cut = any(len(found) == depth for found in lists.values())
+            if len(hits) >= wanted or not cut or depth == MAX_K:
                 break
-            k = min(k * 4, MAX_K)
-        last = request.first_rank - 1 + request.k
+            depth = min(depth * 4, MAX_K)
+        if len(hits) < wanted and cut and search.question.is_strict:
+            reason = f"phrases and exclusions were looked for in the best {depth:,} passages only"
+            prepared.notices.append(Notice(kind="not_all_looked_into", reason=reason))
+        if reranker is not None:
+            hits = await self._rerank(reranker, search, prepared, hits)
         return hits[:last], len(hits) > last
+
+    async def _lists(
+        self, search: _Search, index: Index, prepared: _Prepared, depth: int
+    ) -> dict[str, list[Scored]]:
+        """Ask the store for what can be asked for, each list at the same time."""
+        store = self._store(index.store)
+        options: _Options = {"k": depth, "filter": search.filter, "exact": search.request.exact}
+        asked: dict[str, Awaitable[list[Scored]]] = {}
+        if prepared.vector is not None:
+            asked[DENSE] = store.search(index.id, prepared.vector, **options)
+        if prepared.terms is not None:
+            asked[BM25] = store.search_terms(index.id, prepared.terms, **options)
+        found = await asyncio.gather(*asked.values())
+        return dict(zip(asked, found, strict=True))
+
+    async def _rerank(
+        self, reranker: Reranker, search: _Search, prepared: _Prepared, hits: list[Found]
+    ) -> list[Found]:
+        depth = search.ranking.rerank_depth
+        try:
+            return [
+                *await reranked(reranker, search.question.text, hits[:depth]),
+                *hits[depth:],
+            ]
+        except RerankerError as exc:
+            prepared.notices.append(Notice(kind="not_reranked", reason=str(exc)))
+            return hits
 
     async def _log(self, request: SearchRequest, target: Serving, result: SearchResult) -> None:
         async with reading(self._engine) as connection:
@@ -200,6 +341,8 @@ class Searcher:
                     scores=[hit.score for hit in result.hits],
                     took_ms=result.took_ms,
                     client=request.client,
+                    id=result.search_id,
+                    mode=result.mode,
                 ),
             )
         log.debug("searched", collection=request.collection, took_ms=round(result.took_ms, 1))
@@ -229,44 +372,56 @@ def check_request(request: SearchRequest) -> str:
     return query
 
 
-def _result(
-    request: SearchRequest,
-    query: str,
-    target: Serving,
-    found: Sequence[tuple[Scored, Passage]],
-    *,
-    more: bool,
-    took_ms: float,
-) -> SearchResult:
+def _ranking(default: Ranking, request: SearchRequest) -> Ranking:
+    """Give the ranking that a request asks for.
+
+    Raises:
+        InvalidInputError: a weight out of range.
+    """
+    weight = default.dense_weight if request.dense_weight is None else request.dense_weight
+    if not 0 <= weight <= 1:
+        raise InvalidInputError(f"the dense weight is {weight}; write a number from 0 to 1")
+    return replace(
+        default,
+        mode=request.mode or default.mode,
+        method=request.fusion or default.method,
+        dense_weight=weight,
+    )
+
+
+def _depth(search: _Search, wanted: int) -> int:
+    """Choose how many hits of each list are asked for.
+
+    Fused scores depend on it, so it must not change while somebody leafs through the first pages.
+    """
+    if search.question.is_strict:
+        return MAX_K
+    if len(LISTS[search.ranking.mode]) == 1:
+        return wanted
+    return DEPTH if wanted <= DEPTH else MAX_K
+
+
+def _hits(search: _Search, target: Serving, found: Sequence[Found]) -> list[Hit]:
     hits = [
         Hit(
             rank=rank,
-            chunk_id=scored.chunk_id,
-            document=passage.document,
-            text=passage.text,
-            heading_path=passage.heading_path,
-            page=passage.page,
-            ordinal=passage.ordinal,
-            score=scored.score,
-            scores={"dense": scored.score},
-            run_id=scored.run_id,
+            chunk_id=each.passage.chunk_id,
+            document=each.passage.document,
+            text=each.passage.text,
+            heading_path=each.passage.heading_path,
+            page=each.passage.page,
+            ordinal=each.passage.ordinal,
+            score=each.score,
+            scores=each.scores,
+            ranks=each.ranks,
+            similar=each.similar,
+            run_id=each.run_id,
             model_version_id=target.version.id,
             index_id=target.index.id,
         )
-        for rank, (scored, passage) in enumerate(found, start=1)
+        for rank, each in enumerate(found, start=1)
     ]
-    return SearchResult(
-        query=query,
-        collection=target.collection.name,
-        hits=hits[request.first_rank - 1 :],
-        index_id=target.index.id,
-        model_version_id=target.version.id,
-        model=target.version.name,
-        exact=request.exact,
-        more=more,
-        took_ms=took_ms,
-        searched_at=datetime.now(UTC),
-    )
+    return hits[search.request.first_rank - 1 :]
 
 
 def _hash(text: str) -> bytes:

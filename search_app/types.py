@@ -228,7 +228,10 @@ class DocumentRef:
 class Hit:
     """A chunk found, with its scores and its provenance.
 
-    ``rank`` counts from 1 over the whole result, not the page of it.
+    ``rank`` counts from 1 over the whole result, not the page of it. ``score`` is the one that
+    ranked it: of ``scores`` it is ``rerank``, ``fused``, ``dense`` or ``bm25``. ``scores`` and
+    ``ranks`` have an entry for every list that found it among the hits that were fused.
+    ``similar`` are passages that say nearly the same and were folded into this hit.
     """
 
     rank: int
@@ -240,16 +243,44 @@ class Hit:
     ordinal: int
     score: float
     scores: Mapping[str, float]
+    ranks: Mapping[str, int]
+    similar: Sequence[UUID]
     run_id: UUID
     model_version_id: UUID
     index_id: UUID
 
 
+Mode = Literal["hybrid", "semantic", "keyword"]
+"""How a search finds: by meaning, by words, or by both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something that a search could not do, though it found; ``reason`` says why in one line.
+
+    ``not_semantic``: hits were found by their words alone. ``not_keyword``: by meaning alone.
+    ``no_words``: the query has no word that could be looked for. ``not_reranked``: the hits stand
+    in the order in which they were found. ``not_all_looked_into``: of a query with phrases or
+    exclusions, only the best hits could be looked into.
+    """
+
+    kind: Literal["not_semantic", "not_keyword", "no_words", "not_reranked", "not_all_looked_into"]
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """The hits of one search and what answered it; ``took_ms`` includes embedding the query."""
+    """The hits of one search and what answered it; ``took_ms`` includes embedding the query.
 
+    ``search_id`` names it in the query log. ``unknown_words`` are words of the query that no
+    passage of the index has.
+    """
+
+    search_id: UUID
     query: str
+    mode: Mode
+    notices: Sequence[Notice]
+    unknown_words: Sequence[str]
     collection: str
     hits: Sequence[Hit]
     index_id: UUID

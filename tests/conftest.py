@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ from search_app.config import Settings, load_settings
 
 if TYPE_CHECKING:
     from search_app.bootstrap import Services
+
+# A shell starts what it puts into the background with SIGINT ignored, and so would be every
+# command that a test starts and stops with Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

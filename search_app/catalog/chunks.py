@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.bulk import insert_rows
-from search_app.catalog.tables import chunks, documents, sources
+from search_app.catalog.tables import chunks, documents, sources, vector_records
 from search_app.types import Collection, DocumentRef
 
 
@@ -125,6 +125,58 @@ async def count_of_document(connection: AsyncConnection, document_id: UUID, chun
         .where(chunks.c.state == "live")
     )
     return (await connection.scalar(statement)) or 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What an index has a vector of: context and text of a chunk."""
+
+    chunk_id: UUID
+    context: str
+    text: str
+
+
+_RECORDED = select(chunks.c.id, chunks.c.context, chunks.c.text).join(
+    vector_records, vector_records.c.chunk_id == chunks.c.id
+)
+
+
+async def recorded_after(
+    connection: AsyncConnection, index_id: UUID, after: UUID | None, *, limit: int
+) -> list[Recorded]:
+    """List the next chunks that have a vector in an index, in the order of their ids."""
+    statement = (
+        _RECORDED.where(vector_records.c.index_id == index_id)
+        .order_by(vector_records.c.chunk_id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(vector_records.c.chunk_id > after)
+    return [_recorded(row) for row in await connection.execute(statement)]
+
+
+async def recorded(
+    connection: AsyncConnection, index_id: UUID, chunk_ids: Sequence[UUID]
+) -> list[Recorded]:
+    """Load those of the chunks that have a vector in an index."""
+    statement = _RECORDED.where(vector_records.c.index_id == index_id).where(
+        vector_records.c.chunk_id == func.any(list(chunk_ids))
+    )
+    return [_recorded(row) for row in await connection.execute(statement)]
+
+
+async def indexes_of(connection: AsyncConnection, chunk_ids: Sequence[UUID]) -> list[UUID]:
+    """Name the indexes that have a vector of any of the chunks."""
+    statement = (
+        select(vector_records.c.index_id)
+        .where(vector_records.c.chunk_id == func.any(list(chunk_ids)))
+        .distinct()
+    )
+    return list(await connection.scalars(statement))
+
+
+def _recorded(row: Any) -> Recorded:
+    return Recorded(chunk_id=row.id, context=row.context, text=row.text)
 
 
 async def ids_by_document(

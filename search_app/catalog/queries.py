@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import query_vectors
-from search_app.types import Vector
+from search_app.types import Mode, Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class LoggedSearch:
     scores: Sequence[float]
     took_ms: float
     client: str
+    mode: Mode
+    id: UUID
 
 
 async def cache_vector(
@@ -51,23 +53,21 @@ _LOG = text(
     WITH quickly AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     INSERT INTO query_log (
         id, collection_id, index_id, model_version_id, query, query_hash, filters, k, first_rank,
-        exact, hit_ids, scores, took_ms, client
+        exact, hit_ids, scores, took_ms, client, mode
     )
     SELECT :id, :collection_id, :index_id, :model_version_id, :query, :query_hash,
         CAST(:filters AS text[]), :k, :first_rank, :exact, CAST(:hit_ids AS uuid[]),
-        CAST(:scores AS double precision[]), :took_ms, :client
+        CAST(:scores AS double precision[]), :took_ms, :client, :mode
     FROM quickly
     """
 )
 
 
-async def log_search(connection: AsyncConnection, search: LoggedSearch) -> UUID:
-    """Write a search to the log and give its id.
+async def log_search(connection: AsyncConnection, search: LoggedSearch) -> None:
+    """Write a search to the log.
 
     The commit does not wait for the disk: losing the last moments of the log in a crash is better
     than every search waiting.
     """
-    search_id = uuid4()
     lists = {name: list(getattr(search, name)) for name in ("filters", "hit_ids", "scores")}
-    await connection.execute(_LOG, {**vars(search), **lists, "id": search_id})
-    return search_id
+    await connection.execute(_LOG, {**vars(search), **lists})

@@ -275,6 +275,31 @@ vector_records = Table(
     Index("ix_vector_records_chunk_id", "chunk_id"),
 )
 
+lexicons = Table(
+    "lexicons",
+    metadata,
+    Column("index_id", Uuid, ForeignKey("indexes.id", ondelete="CASCADE"), primary_key=True),
+    # How texts are cut, by which version of the rules, and how BM25 weighs terms.
+    Column("analyzer", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("k1", Double, nullable=False),
+    Column("b", Double, nullable=False),
+    Column("average_length", Double, nullable=False),
+    Column("passages", BigInteger, nullable=False, server_default=text("0")),
+    # False while an index that was filled without terms is being given them.
+    Column("complete", Boolean, nullable=False),
+)
+
+term_frequencies = Table(
+    "term_frequencies",
+    metadata,
+    Column("index_id", Uuid, ForeignKey("lexicons.index_id", ondelete="CASCADE"), primary_key=True),
+    Column("term_id", Integer, primary_key=True, autoincrement=False),
+    Column("passages", Integer, nullable=False),
+    # How the term is written, where it is a word: its stem is no word to suggest.
+    Column("word", Text),
+)
+
 query_vectors = Table(
     "query_vectors",
     metadata,
@@ -308,6 +333,7 @@ query_log = Table(
     Column("scores", ARRAY(Double), nullable=False),
     Column("took_ms", Double, nullable=False),
     Column("client", Text, nullable=False),
+    Column("mode", Text, nullable=False, server_default=text("'semantic'")),
     _time("created_at"),
     Index("ix_query_log_collection_id_created_at", "collection_id", "created_at"),
 )

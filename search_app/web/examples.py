@@ -39,8 +39,10 @@ EXAMPLES: Mapping[str, JSON] = {
         "collection": "default",
         "k": 10,
         "filters": ["language=ja", "type=pdf,markdown"],
+        "mode": "hybrid",
     },
     "answer": {
+        "search_id": "0b9d5f0e-54c5-4f1c-8f43-2d6a5a0d1c77",
         "hits": [
             {
                 "rank": 1,
@@ -55,13 +57,18 @@ EXAMPLES: Mapping[str, JSON] = {
                 "text": _TEXT,
                 "heading_path": ["利用案内", "休館日"],
                 "page": None,
-                "score": 0.9127,
-                "scores": {"dense": 0.9127},
+                "score": 0.9642,
+                "scores": {"dense": 0.9127, "bm25": 14.208, "fused": 0.9642},
+                "ranks": {"dense": 2, "bm25": 1},
+                "similar": [],
                 "run_id": _RUN,
                 "model_version_id": _MODEL,
                 "index_id": _INDEX,
             }
         ],
+        "mode": "hybrid",
+        "notices": [],
+        "unknown_words": [],
         "collection": "default",
         "index_id": _INDEX,
         "model_version_id": _MODEL,

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from search_app.fusion import Method
 from search_app.stores.base import MAX_K
-from search_app.types import JSON, RunStatus
+from search_app.types import JSON, Mode, RunStatus
 from search_app.web.examples import EXAMPLES
 
 
@@ -41,8 +42,24 @@ class SearchBody(Model):
             description="language=ja, type=pdf,markdown, folder!=drafts, meta.year>=2020",
         ),
     ] = ()
+    mode: Annotated[
+        Mode | None,
+        Field(description="By meaning and words, by meaning, or by words; left out: the server's"),
+    ] = None
+    dense_weight: Annotated[
+        float | None, Field(ge=0, le=1, description="Share of meaning in a hybrid score")
+    ] = None
+    fusion: Annotated[
+        Method | None, Field(description="Merge by scores (minmax) or by ranks (rrf)")
+    ] = None
+    rerank: Annotated[
+        bool, Field(description="Let the server's reranker reorder the first hits, if it has one")
+    ] = True
     exact: Annotated[
         bool, Field(description="Compare with every vector instead of using the fast index")
+    ] = False
+    fold: Annotated[
+        bool, Field(description="Show passages that say nearly the same as one hit")
     ] = False
 
 
@@ -57,7 +74,12 @@ class DocumentOfHit(Model):
 
 
 class HitJson(Model):
-    """A passage found. ``score`` is its inner product with the query; higher is nearer."""
+    """A passage found; a higher ``score`` is better.
+
+    ``scores`` and ``ranks`` are those of the lists that found it: ``dense`` is the inner product
+    with the query's vector, ``bm25`` the score of its words; ``fused`` and ``rerank`` are what
+    came of them. ``similar`` are passages that were folded into this one.
+    """
 
     rank: int
     chunk_id: UUID
@@ -67,17 +89,33 @@ class HitJson(Model):
     page: int | None
     score: float
     scores: dict[str, float]
+    ranks: dict[str, int]
+    similar: list[UUID]
     run_id: UUID
     model_version_id: UUID
     index_id: UUID
 
 
+class NoticeJson(Model):
+    """Something that the search could not do, though it found; ``reason`` is one line."""
+
+    kind: str
+    reason: str
+
+
 class SearchAnswer(Model):
-    """The hits, best first, and what answered. ``more`` says that further hits can be paged to."""
+    """The hits, best first, and what answered. ``more`` says that further hits can be paged to.
+
+    ``unknown_words`` are words of the query that no passage has.
+    """
 
     model_config = _example("answer")
 
+    search_id: UUID
     hits: list[HitJson]
+    mode: Mode
+    notices: list[NoticeJson]
+    unknown_words: list[str]
     collection: str
     index_id: UUID
     model_version_id: UUID
