@@ -1,25 +1,18 @@
-"""The filter grammar, one for command line, API and page, and its meaning over plain values.
+"""What documents can be filtered by, as values, and their meaning.
 
 A filter looks at the *fields* of a document, a JSON object of this shape:
 
     {"language": "ja", "source": "docs/guide.md", "folder": ["docs"], "type": "markdown",
-     "meta": {"author": "Sato", "year": 2024, "tags": ["a", "b"]}}
+     "date": "2024-05-01", "meta": {"author": "Sato", "year": 2024, "tags": ["a", "b"]}}
 
-``language``, ``source``, ``folder``, ``type`` and ``meta.NAME`` can be asked for. A list holds
-where any of its values does. Conditions are written
-
-    language=ja          equal to
-    type=pdf,markdown    equal to one of several
-    language!=ja         not equal to any
-    meta.year>=2020      ordered comparison: >= > <= <; numbers with numbers, texts with texts
-
-and several conditions must all hold.
+``language``, ``source``, ``folder``, ``type``, ``date`` and ``meta.NAME`` can be asked for. A list
+holds where any of its values does. How filters are written is in filter_grammar.py.
 """
 
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,16 +22,10 @@ from search_app.types import JSON
 Scalar = str | int | float | bool
 Comparison = Literal[">=", ">", "<=", "<"]
 
-MOST_FILTERS = 20
-LONGEST_FILTER = 500
+FIELDS = ("language", "source", "folder", "type", "date")
+"""The fields that are no metadata; ``date`` is ISO 8601, yyyy-mm-dd."""
 
-FIELDS = ("language", "source", "folder", "type")
-
-_CONDITION = re.compile(
-    r"(?P<field>[^=!<>\s]+)\s*(?P<op>!=|>=|<=|=|>|<)\s*(?P<value>.*)", re.DOTALL
-)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 _COMPARE: Mapping[str, Callable[[JSON, JSON], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
@@ -90,72 +77,39 @@ class Not:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter:
-    """All conditions hold."""
+class And:
+    """Every condition holds; with none, everything passes."""
 
     conditions: tuple["Condition", ...]
 
 
-Condition = AnyOf | Compare | Not
+@dataclass(frozen=True, kw_only=True)
+class Or:
+    """Any of the conditions holds; with none, nothing passes."""
+
+    conditions: tuple["Condition", ...]
 
 
-def parse_filter(texts: Sequence[str]) -> Filter | None:
-    """Read conditions as users write them; None where there are none.
-
-    Raises:
-        InvalidInputError: a condition that the grammar does not know, with an example.
-    """
-    _check_texts(texts)
-    conditions = tuple(_parse_condition(text) for text in texts if text.strip())
-    return Filter(conditions=conditions) if conditions else None
+Condition = AnyOf | Compare | Not | And | Or
 
 
-def _check_texts(filters: Sequence[str]) -> None:
-    """Refuse filters that no database could hold, or more of them than anyone means."""
-    if len(filters) > MOST_FILTERS:
-        raise InvalidInputError(f"{len(filters)} filters are too many; at most {MOST_FILTERS} work")
-    for text in filters:
-        if len(text) > LONGEST_FILTER:
-            raise InvalidInputError(
-                f"filter {text[:40]!r}… has {len(text):,} characters; at most {LONGEST_FILTER} work"
-            )
-        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise InvalidInputError(
-                f"filter {text[:40]!r} has a NUL or half of a surrogate pair; remove it"
-            )
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """All conditions hold."""
+
+    conditions: tuple[Condition, ...]
 
 
-def _parse_condition(text: str) -> Condition:
-    match = _CONDITION.fullmatch(text.strip())
-    if match is None:
-        raise InvalidInputError(
-            f"filter {text[:80]!r} is not FIELD=VALUE; write for example language=ja, "
-            "type=pdf,markdown or meta.year>=2020"
-        )
-    field, comparison, value = match["field"], match["op"], match["value"].strip()
-    _check_field(field, text)
-    if value == "":
-        raise InvalidInputError(f"filter {text[:80]!r} has no usable value; write {field}=VALUE")
-    if comparison in ("=", "!="):
-        # A user who writes year=2020 means the number and the text alike.
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-        if not parts:
-            raise InvalidInputError(f"filter {text[:80]!r} has no value; write {field}=VALUE")
-        values = tuple(scalar for part in parts for scalar in _readings(part))
-        condition = AnyOf(field=field, values=values)
-        return condition if comparison == "=" else Not(condition=condition)
-    number = _number(value)
-    ordered: str | int | float = value if number is None else number
-    return Compare(field=field, comparison=comparison, value=ordered)  # type: ignore[arg-type] # the pattern allows no other
-
-
-def _check_field(field: str, text: str) -> None:
-    if field in FIELDS or (field.startswith("meta.") and len(field) > len("meta.")):
-        return
-    raise InvalidInputError(
-        f"filter {text[:80]!r} names no known field; "
-        "use language, source, folder, type or meta.NAME"
-    )
+def leaves(condition: Condition) -> Iterator[AnyOf | Compare]:
+    """Give the conditions on single fields that a condition is made of."""
+    match condition:
+        case AnyOf() | Compare():
+            yield condition
+        case Not():
+            yield from leaves(condition.condition)
+        case And() | Or():
+            for each in condition.conditions:
+                yield from leaves(each)
 
 
 def _check_storable(*parts: Scalar) -> None:
@@ -167,21 +121,6 @@ def _check_storable(*parts: Scalar) -> None:
             raise InvalidInputError(
                 f"filter text {part[:80]!r} holds NUL or broken Unicode; write it anew"
             )
-
-
-def _number(text: str) -> int | float | None:
-    if _NUMBER.fullmatch(text) is None:
-        return None
-    return float(text) if "." in text else int(text)
-
-
-def _readings(text: str) -> list[Scalar]:
-    number = _number(text)
-    if number is not None:
-        return [text, number]
-    if text in ("true", "false"):
-        return [text, text == "true"]
-    return [text]
 
 
 def field_values(fields: Mapping[str, JSON], field: str) -> list[JSON]:
@@ -213,6 +152,10 @@ def _holds(fields: Mapping[str, JSON], condition: Condition) -> bool:
             )
         case Not():
             return not _holds(fields, condition.condition)
+        case And():
+            return all(_holds(fields, each) for each in condition.conditions)
+        case Or():
+            return any(_holds(fields, each) for each in condition.conditions)
 
 
 def _equal(left: JSON, right: Scalar) -> bool:

@@ -7,11 +7,12 @@ estimates the whole of it from the column's statistics.
 """
 
 import json
+from collections.abc import Sequence
 
 from sqlalchemy import Boolean, ColumnElement, Text, cast, literal
 from sqlalchemy.dialects.postgresql import JSONPATH
 
-from search_app.filters import AnyOf, Compare, Condition, Filter, Not
+from search_app.filters import And, AnyOf, Compare, Condition, Filter, Not, Or
 from search_app.types import JSON
 
 
@@ -42,6 +43,14 @@ def _path(condition: Condition) -> str:
             return _exists(condition.field, f"@ {condition.comparison} {_literal(condition.value)}")
         case Not():
             return f"!({_path(condition.condition)})"
+        case And():
+            return _joined(" && ", condition.conditions, "exists($)")
+        case Or():
+            return _joined(" || ", condition.conditions, "!exists($)")
+
+
+def _joined(operator: str, conditions: Sequence[Condition], empty: str) -> str:
+    return f"({operator.join(map(_path, conditions)) or empty})"
 
 
 def _exists(field: str, test: str) -> str:

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from search_app.filters import AnyOf, Compare, Comparison, Condition, Filter, Not, passes
+from search_app.filters import And, AnyOf, Compare, Comparison, Condition, Filter, Not, Or, passes
 from search_app.stores.base import VectorStore
 from search_app.types import JSON, Point
-from tests.points import any_of, everything, make_point, nearest, units
+from tests.points import DOCUMENTS, any_of, everything, make_point, nearest, units
 
 NAUGHTY = Path(__file__).parents[2] / "shared" / "data" / "naughty" / "strings.jsonl"
 
@@ -32,6 +32,47 @@ TEXTS: Sequence[str] = (
     # Alike for a long time, and different then.
     *("x" * length for length in (95, 96, 97, 200)),
     *("x" * 96 + "a", "x" * 95 + "y", "x" * 300 + "é", "x" * 300 + "f", "日" * 40, "日" * 41),
+)
+_JA, _EN = any_of("language", "ja"), any_of("language", "en")
+_LATE, _EARLY = (Compare(field="meta.year", comparison=c, value=2021) for c in (">=", "<"))
+_NOTHING, _EVERYTHING = Or(conditions=()), And(conditions=())
+
+NESTED: Sequence[Condition] = (
+    And(conditions=(_EN, _LATE)),
+    Or(conditions=(_JA, _LATE)),
+    Not(condition=And(conditions=(_EN, _LATE))),
+    Not(condition=Or(conditions=(_JA, _LATE))),
+    And(conditions=(Or(conditions=(_JA, _EN)), Or(conditions=(_LATE, _EARLY)))),
+    Or(conditions=(And(conditions=(_JA, _EARLY)), And(conditions=(_EN, Not(condition=_LATE))))),
+    And(conditions=(Not(condition=Or(conditions=(_LATE, _EARLY))), Not(condition=_JA))),
+    # A list passes both where different values of it do.
+    And(conditions=(any_of("meta.tags", "a"), any_of("meta.tags", "b"))),
+    Or(conditions=(any_of("meta.tags", "a"), Not(condition=any_of("meta.tags", "b")))),
+    And(conditions=(_EN,)),
+    Or(conditions=(_EN,)),
+    _NOTHING,
+    _EVERYTHING,
+    Not(condition=_NOTHING),
+    Not(condition=_EVERYTHING),
+    Or(conditions=(_NOTHING, _JA)),
+    And(conditions=(_EVERYTHING, _JA)),
+    # Texts too long to be told apart by a prefix, deep within.
+    Not(
+        condition=Or(
+            conditions=(_JA, Compare(field="source", comparison=">", value="x" * 300 + "a"))
+        )
+    ),
+    And(
+        conditions=(
+            Not(condition=Compare(field="source", comparison="<=", value="x" * 300 + "b")),
+            Not(condition=_NOTHING),
+        )
+    ),
+)
+_LONG_SOURCES: Sequence[dict[str, JSON]] = (
+    {"source": "x" * 300 + "a", "language": "en"},
+    {"source": "x" * 300 + "c", "language": "en"},
+    {"source": "x" * 300 + "c", "language": "ja"},
 )
 
 
@@ -82,6 +123,14 @@ class FilterContract:
             Not(condition=Compare(field="meta.t", comparison=">=", value="050")),
         )
         await _agrees(store, points, *conditions)
+
+    async def test_conditions_are_nested(self, store: VectorStore, index_id: UUID) -> None:
+        documents = [*map(dict, DOCUMENTS), *_LONG_SOURCES]
+        points = await _filled(store, index_id, documents)
+        for condition in NESTED:
+            await _agrees(store, points, condition)
+            await _agrees(store, points, condition, any_of("language", "en", "ja"))
+            await _agrees(store, points, Not(condition=condition))
 
     async def test_no_value_passes_nothing(self, store: VectorStore, index_id: UUID) -> None:
         points = await _filled(store, index_id, [{"language": "en"}, {}])

@@ -1,4 +1,4 @@
-"""The filter grammar, its meaning, and that PostgreSQL gives it the same meaning."""
+"""What filters mean, and that PostgreSQL gives them the same meaning."""
 
 from collections.abc import Iterator, Mapping
 from typing import get_args
@@ -12,96 +12,24 @@ from sqlalchemy.dialects.postgresql import JSONB
 from search_app.errors import InvalidInputError
 from search_app.filters import (
     FIELDS,
+    And,
     AnyOf,
     Compare,
     Comparison,
     Condition,
     Filter,
     Not,
-    parse_filter,
+    Or,
     passes,
 )
+from search_app.grammar import DEEPEST, LONGEST_FILTER, MOST_FILTERS, parse_filter
 from search_app.jsonb import filter_clause
 from search_app.types import JSON
+from tests.filter_contract import NESTED
 from tests.own_database import own_database
 from tests.points import CONDITIONS, DOCUMENTS, any_of
 
-# Grammar
-
-
-def one(text: str) -> Condition:
-    parsed = parse_filter([text])
-    assert parsed is not None
-    (condition,) = parsed.conditions
-    return condition
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("language=ja", any_of("language", "ja")),
-        ("  language = ja ", any_of("language", "ja")),
-        ("type=pdf,markdown", any_of("type", "pdf", "markdown")),
-        ("type = pdf , markdown,", any_of("type", "pdf", "markdown")),
-        ("language!=ja", Not(condition=any_of("language", "ja"))),
-        ("meta.year=2020", any_of("meta.year", "2020", 2020)),
-        ("meta.year=2020,x", any_of("meta.year", "2020", 2020, "x")),
-        ("meta.price=-1.50", any_of("meta.price", "-1.50", -1.5)),
-        ("meta.zip=01234", any_of("meta.zip", "01234")),
-        ("meta.draft=true", any_of("meta.draft", "true", True)),
-        ("meta.draft!=false", Not(condition=any_of("meta.draft", "false", False))),
-        ("meta.draft=True", any_of("meta.draft", "True")),
-        ("meta.year>=2020", Compare(field="meta.year", comparison=">=", value=2020)),
-        ("meta.year > 2020.5", Compare(field="meta.year", comparison=">", value=2020.5)),
-        ("meta.year<=-3", Compare(field="meta.year", comparison="<=", value=-3)),
-        ("meta.day<2020-01-31", Compare(field="meta.day", comparison="<", value="2020-01-31")),
-        ("meta.a.b=1", any_of("meta.a.b", "1", 1)),
-        ("meta.鍵=値, 別", any_of("meta.鍵", "値", "別")),
-        ("source=a=b", any_of("source", "a=b")),
-        ("source=a b\nc", any_of("source", "a b\nc")),
-        ("folder=docs/guide", any_of("folder", "docs/guide")),
-    ],
-)
-def test_conditions_are_read_as_written(text: str, expected: Condition) -> None:
-    # repr tells 1 from True and 1.0, which compare equal.
-    assert repr(one(text)) == repr(expected)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "language",
-        "=ja",
-        "language=",
-        "language= ",
-        "language=,",
-        "meta.year>",
-        "colour=red",
-        "meta.=1",
-        "meta=1",
-        "a b=1",
-        "language=a\x00b",
-        "meta.a\x00b=1",
-        "source=half a pair \ud83d",
-    ],
-)
-def test_conditions_that_mean_nothing_are_refused(text: str) -> None:
-    with pytest.raises(InvalidInputError) as refused:
-        parse_filter([text])
-    assert "\n" not in str(refused.value)
-
-
-def test_no_conditions_are_no_filter() -> None:
-    assert parse_filter([]) is None
-    assert parse_filter(["", "  "]) is None
-    assert passes({}, None)
-
-
-def test_several_conditions_must_all_hold() -> None:
-    both = parse_filter(["language=ja", "meta.year>=2020"])
-    assert passes({"language": "ja", "meta": {"year": 2021}}, both)
-    assert not passes({"language": "ja", "meta": {"year": 2019}}, both)
-    assert not passes({"language": "en", "meta": {"year": 2021}}, both)
+# Meaning
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "a\x00", "\udc80"])
@@ -115,18 +43,6 @@ def test_values_that_no_field_holds_are_refused(value: str | float) -> None:
 def test_truth_values_have_no_order() -> None:
     with pytest.raises(InvalidInputError):
         Compare(field="meta.x", comparison="<", value=True)
-
-
-@given(st.text(max_size=30))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        parsed = parse_filter([text])
-    except InvalidInputError:
-        return
-    assert (parsed is None) == (not text.strip())
-
-
-# Meaning
 
 
 @pytest.mark.parametrize(
@@ -149,6 +65,18 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("meta.day<2020-02-01", {"meta": {"day": "2020-01-31"}}, True),
         ("meta.a.b=1", {"meta": {"a.b": 1}}, True),
         ("meta.a.b=1", {"meta": {"a": {"b": 1}}}, False),
+        ("date=2024", {"date": "2024-05-01"}, True),
+        ("date=2024", {"date": "2023-12-31"}, False),
+        ("date=2024", {}, False),
+        ("date!=2024", {}, True),
+        ("date>2024-05", {"date": "2024-05-31"}, False),
+        ("date>2024-05", {"date": "2024-06-01"}, True),
+        ("date<=2024-05", {"date": "2024-05-31"}, True),
+        ("date>=2024-01-01 and date<2025-01-01", {"date": "2024-12-31"}, True),
+        ("language=ja or meta.year=2020", {"meta": {"year": 2020}}, True),
+        ("not (language=ja or meta.year=2020)", {"meta": {"year": 2020}}, False),
+        ("not language=ja and meta.year=2020", {"meta": {"year": 2020}}, True),
+        ('meta."Page count">=3', {"meta": {"Page count": 3}}, True),
     ],
 )
 def test_meaning(text: str, fields: Mapping[str, JSON], expected: bool) -> None:  # noqa: FBT001
@@ -174,11 +102,22 @@ def in_postgres(connection: Connection, fields: JSON, wanted: Filter) -> bool:
     return answer
 
 
-@pytest.mark.parametrize("condition", CONDITIONS, ids=str)
+@pytest.mark.parametrize("condition", [*CONDITIONS, *NESTED], ids=str)
 def test_postgres_agrees_on_chosen_filters(connection: Connection, condition: Condition) -> None:
     wanted = Filter(conditions=(condition,))
     for fields in DOCUMENTS:
         assert in_postgres(connection, fields, wanted) is passes(fields, wanted)
+
+
+def test_as_many_conditions_as_can_be_written_are_answered(connection: Connection) -> None:
+    alternative = "type=a or (type=b and type!=c) or "
+    texts = [(alternative * 20)[: LONGEST_FILTER - 10].rpartition(" or ")[0]] * MOST_FILTERS
+    deepest = "not (" * (DEEPEST // 2) + "type=a" + ")" * (DEEPEST // 2)
+    for written in (texts, [deepest], [",".join(["type="] + ["a"] * 240)] * MOST_FILTERS):
+        wanted = parse_filter(written)
+        assert wanted is not None
+        for fields in ({"type": "a"}, {"type": "c"}):
+            assert in_postgres(connection, fields, wanted) is passes(fields, wanted)
 
 
 # Few letters and few numbers, so that values meet; beyond 15 digits the grammar knows no number,
@@ -216,8 +155,12 @@ conditions = st.recursive(
         comparison=st.sampled_from(get_args(Comparison)),
         value=texts | numbers,
     ),
-    lambda inner: st.builds(Not, condition=inner),
-    max_leaves=3,
+    lambda inner: (
+        st.builds(Not, condition=inner)
+        | st.builds(And, conditions=st.lists(inner, max_size=3).map(tuple))
+        | st.builds(Or, conditions=st.lists(inner, max_size=3).map(tuple))
+    ),
+    max_leaves=6,
 )
 filters = st.builds(Filter, conditions=st.lists(conditions, max_size=3).map(tuple))
 
@@ -234,6 +177,8 @@ filters = st.builds(Filter, conditions=st.lists(conditions, max_size=3).map(tupl
 )
 @example({"language": "en"}, Filter(conditions=(any_of("language"),)))
 @example({"language": "en"}, Filter(conditions=()))
+@example({}, Filter(conditions=(Or(conditions=()),)))
+@example({}, Filter(conditions=(Not(condition=And(conditions=())),)))
 @given(documents, filters)
 def test_postgres_agrees_on_any_filter(
     connection: Connection, fields: Mapping[str, JSON], wanted: Filter

@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from qdrant_client import models
 
-from search_app.filters import AnyOf, Compare, Comparison, Condition, Filter, Not
+from search_app.filters import (
+    And,
+    AnyOf,
+    Compare,
+    Comparison,
+    Condition,
+    Filter,
+    Not,
+    Or,
+    leaves,
+)
 from search_app.stores.qdrant_order import MOST_PIECES, order_key, pieces
 from search_app.stores.qdrant_payload import ORDER, TERMS, term
 
@@ -24,7 +34,7 @@ def query_filter(wanted: Filter | None, resolved: Resolved) -> models.Filter | N
 
 def unresolved(wanted: Filter | None) -> list[Compare]:
     """Find the comparisons whose text is longer than what is kept of texts."""
-    found = [] if wanted is None else [_innermost(each) for each in wanted.conditions]
+    found = [] if wanted is None else leaves(And(conditions=wanted.conditions))
     return [each for each in found if isinstance(each, Compare) and _is_long(each)]
 
 
@@ -33,12 +43,6 @@ def equal_so_far(condition: Compare) -> models.Filter:
     *before, last = pieces(condition.value)[:MOST_PIECES]
     same = models.Range(gte=last, lte=last)
     return models.Filter(must=[_range(condition, tuple(before), same)])
-
-
-def _innermost(condition: Condition) -> Condition:
-    while isinstance(condition, Not):
-        condition = condition.condition
-    return condition
 
 
 def _is_long(condition: Compare) -> bool:
@@ -54,6 +58,12 @@ def _condition(condition: Condition, resolved: Resolved) -> models.Condition:
             return either[0] if len(either) == 1 else models.Filter(should=either)
         case Not():
             return models.Filter(must_not=[_condition(condition.condition, resolved)])
+        case And():
+            return models.Filter(must=[_condition(each, resolved) for each in condition.conditions])
+        case Or():
+            # Qdrant takes a list of no alternatives for no condition at all.
+            either = [_condition(each, resolved) for each in condition.conditions]
+            return models.Filter(should=either or [_terms([])])
 
 
 def _alternatives(condition: Compare, resolved: Resolved) -> list[models.Condition]:
