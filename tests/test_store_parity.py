@@ -16,7 +16,8 @@ from search_app.catalog import collections
 from search_app.catalog.engine import transaction
 from search_app.config import Settings, load_settings
 from search_app.errors import ConfigurationError, InvalidInputError, StoreUnavailableError
-from search_app.filters import Filter, parse_filter
+from search_app.filters import Filter
+from search_app.grammar import parse_filter
 from search_app.retrieval import SearchRequest
 from search_app.stores.base import VectorStore
 from search_app.stores.pgvector import PgvectorStore

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from search_app.errors import StoreError, StoreRefusedError, StoreUnavailableError
-from search_app.filters import parse_filter
+from search_app.grammar import parse_filter
 from search_app.jsonb import filter_path
 from search_app.stores.base import MAX_K
 from search_app.stores.memory import MemoryStore

@@ -32,7 +32,7 @@ from search_app.errors import (
     StoreUnavailableError,
     UnmovedError,
 )
-from search_app.filters import LONGEST_FILTER, MOST_FILTERS
+from search_app.grammar import LONGEST_FILTER, MOST_FILTERS
 from search_app.retrieval import LONGEST_QUERY, Searcher
 from search_app.web.app import create_app
 from search_app.web.examples import DETAILS, EXAMPLES
