@@ -32,6 +32,7 @@ from tests.points import (
     make_point,
     make_points,
     same,
+    term_query,
     units,
 )
 from tests.store_contract import StoreContract
@@ -153,20 +154,34 @@ async def test_the_loop_goes_on_while_local_mode_computes(local: QdrantStore) ->
 # What others made
 
 
+def dense(size: int = 8, distance: models.Distance = models.Distance.DOT) -> Any:
+    return {"dense": models.VectorParams(size=size, distance=distance)}
+
+
+SPARSE = {"sparse": models.SparseVectorParams()}
+IDF = {"sparse": models.SparseVectorParams(modifier=models.Modifier.IDF)}
+
+
 @pytest.mark.parametrize(
-    ("vectors", "reason"),
+    ("vectors", "terms", "reason"),
     [
-        (models.VectorParams(size=8, distance=models.Distance.COSINE), "Cosine, not Dot"),
-        ({"dense": models.VectorParams(size=8, distance=models.Distance.DOT)}, "named vectors"),
-        (models.VectorParams(size=9, distance=models.Distance.DOT), "9 dimensions, not 8"),
+        (dense()["dense"], SPARSE, "no vectors named dense"),
+        ({"other": dense()["dense"]}, SPARSE, "no vectors named dense"),
+        (dense(distance=models.Distance.COSINE), SPARSE, "Cosine, not Dot"),
+        (dense(), None, "no sparse vectors named sparse"),
+        (dense(), {"other": models.SparseVectorParams()}, "no sparse vectors named sparse"),
+        (dense(), IDF, "frequencies of its own"),
+        (dense(9), SPARSE, "9 dimensions, not 8"),
     ],
 )
 async def test_a_collection_of_another_kind_under_our_name_is_refused(
-    local: QdrantStore, vectors: Any, reason: str
+    local: QdrantStore, vectors: Any, terms: Any, reason: str
 ) -> None:
     index_id = uuid4()
     async with local._connection.client() as client:
-        await client.create_collection(collection_name(index_id), vectors_config=vectors)
+        await client.create_collection(
+            collection_name(index_id), vectors_config=vectors, sparse_vectors_config=terms
+        )
     with pytest.raises(StoreRefusedError, match=reason):
         await local.create(index_id, 8)
 
@@ -175,10 +190,19 @@ async def test_a_point_that_another_wrote_is_refused(local: QdrantStore) -> None
     index_id = uuid4()
     await local.create(index_id, DIMENSIONS)
     vector = units(1)[0]
-    foreign = models.PointStruct(id=str(uuid4()), vector=vector.tolist(), payload={"run_id": "x"})
+    vectors = {
+        "dense": vector.tolist(),
+        "sparse": models.SparseVector(indices=[1], values=[1.0]),
+    }
+    foreign = models.PointStruct(id=str(uuid4()), vector=vectors, payload={"run_id": "x"})
     async with local._connection.client() as client:
         await client.upsert(collection_name(index_id), [foreign])
-    for call in (local.scan(index_id), local.search(index_id, vector, k=1)):
+    for call in (
+        local.scan(index_id),
+        local.search(index_id, vector, k=1),
+        local.search_terms(index_id, term_query({1: 1}), k=1),
+        local.documents_with(index_id, [1]),
+    ):
         with pytest.raises(StoreRefusedError, match="not one that was written here"):
             await call
 
@@ -191,8 +215,9 @@ async def test_an_index_made_anew_elsewhere_is_noticed(tmp_path: Path) -> None:
     await store.count(index_id)
     async with store._connection.client() as client:
         await client.delete_collection(collection_name(index_id))
-        wider = models.VectorParams(size=9, distance=models.Distance.DOT)
-        await client.create_collection(collection_name(index_id), vectors_config=wider)
+        await client.create_collection(
+            collection_name(index_id), vectors_config=dense(9), sparse_vectors_config=SPARSE
+        )
     with pytest.raises(StoreRefusedError):
         await store.upsert(index_id, make_points(index_id, units(1, 9)))
     await store.upsert(index_id, make_points(index_id, units(1, 9)))

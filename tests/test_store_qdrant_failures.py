@@ -2,13 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 from qdrant_client.common import client_exceptions
 from qdrant_client.http import exceptions
@@ -18,7 +20,7 @@ from search_app.stores.qdrant import QdrantStore
 from search_app.stores.qdrant_collections import QdrantPlan
 from search_app.stores.qdrant_connection import QdrantAddress
 from search_app.stores.qdrant_errors import NoIndexError, translated
-from tests.points import make_points, units
+from tests.points import make_points, sparse, term_query, units
 from tests.scripted_endpoint import (
     Received,
     Reply,
@@ -190,12 +192,19 @@ async def test_new_collections_are_as_planned(server: ScriptedEndpoint) -> None:
         server.url, plan=QdrantPlan(shards=6, replicas=3, write_consistency=2)
     ) as store:
         await store.create(index_id, 384)
-    _, made, _, indexed = server.received
+    _, made, _, *indexed = server.received
     assert made.target == f"/collections/unmoved_{index_id}"
     wanted = {"shard_number": 6, "replication_factor": 3, "write_consistency_factor": 2}
     assert made.json.items() >= wanted.items()
-    assert made.json["vectors"] == {"size": 384, "distance": "Dot"}
-    assert indexed.json == {"field_name": "terms", "field_schema": "keyword"}
+    assert made.json["vectors"] == {"dense": {"size": 384, "distance": "Dot"}}
+    assert made.json["sparse_vectors"] == {"sparse": {}}
+    assert [request.json for request in indexed] == [
+        {"field_name": "terms", "field_schema": "keyword"},
+        {
+            "field_name": "slice",
+            "field_schema": {"type": "integer", "lookup": True, "range": False},
+        },
+    ]
 
 
 async def test_requests_stay_below_what_a_server_takes(server: ScriptedEndpoint) -> None:
@@ -205,7 +214,13 @@ async def test_requests_stay_below_what_a_server_takes(server: ScriptedEndpoint)
     )
     index_id = uuid4()
     long = {"source": "x", "meta": {"note": "ぬ" * 5_000, "n": 1}}
-    points = make_points(index_id, units(700, 1024))
+    draw = np.random.default_rng(1)
+    points = [
+        replace(point, terms=sparse(dict(zip(range(0, 10**9, 10**6), weights, strict=True))))
+        for point, weights in zip(
+            make_points(index_id, units(700, 1024)), draw.uniform(0, 2, (700, 1000)), strict=True
+        )
+    ]
     async with opened(server.url) as store:
         await store.upsert(index_id, points)
         await store.update_fields(index_id, {point.chunk_id: long for point in points})
@@ -213,6 +228,7 @@ async def test_requests_stay_below_what_a_server_takes(server: ScriptedEndpoint)
         await store.update_fields(index_id, unlike)
     sent = [request for request in server.received if "points" in request.json]
     assert sum(len(request.json["points"]) for request in sent) == 700
+    assert {len(p["vector"]["sparse"]["indices"]) for r in sent for p in r.json["points"]} == {1000}
     sizes = [int(request.headers.get("content-length", "0")) for request in server.received]
     assert 2 * 2**20 < max(sizes) < 12 * 2**20
     operations = [o for r in server.received for o in r.json.get("operations", [])]
@@ -242,6 +258,57 @@ async def test_the_order_of_only_so_many_fields_is_indexed(server: ScriptedEndpo
     assert sum("/index" in request.target for request in server.received) == 32
 
 
+def found(weights: Mapping[int, float], score: float, number: int) -> dict[str, Any]:
+    """Answer with one point as Qdrant does."""
+    held = {"indices": list(weights), "values": list(weights.values())}
+    return {
+        "id": str(UUID(int=number)),
+        "version": 3,
+        "score": score,
+        "payload": {"run_id": str(UUID(int=7)), "document_id": str(UUID(int=number // 2))},
+        "vector": {"sparse": held},
+    }
+
+
+def answer(points: Sequence[Mapping[str, Any]]) -> Reply:
+    return json_body({"result": {"points": points}, "status": "ok", "time": 0.1})
+
+
+async def test_a_search_by_terms_asks_for_all_there_are_and_scores_them_itself(
+    server: ScriptedEndpoint,
+) -> None:
+    # More ties than the first answer holds; sums that float32 got wrong; one that shares nothing.
+    tied = [found({3: 0.5, 5: 1.0}, 2.0000002 - 1e-7 * (n % 3), 99 - n) for n in range(30)]
+    last = [found({3: 0.25}, 0.5, 200), found({9: 1.0}, 0, 201)]
+    server.script(json_body(_collection(8)), answer(tied[:12]), answer([*tied, *last]))
+    async with opened(server.url) as store:
+        hits = await store.search_terms(uuid4(), term_query({3: 2, 5: 1}), k=2)
+    assert [(hit.chunk_id.int, hit.score) for hit in hits] == [(70, 2.0), (71, 2.0)]
+    _, first, second = server.received
+    assert [request.json["limit"] for request in (first, second)] == [12, 48]
+    for request in (first, second):
+        assert request.json["query"]["nearest"] == {"indices": [3, 5], "values": [2.0, 1.0]}
+        assert request.json["using"] == "sparse"
+        assert request.json["params"]["exact"] is True
+        assert request.json["with_vector"] == ["sparse"]
+
+
+async def test_documents_of_many_points_are_asked_for_in_slices(server: ScriptedEndpoint) -> None:
+    hundred_thousand = {"result": {"count": 100_000}, "status": "ok", "time": 0.1}
+    parts = [[found({3: 1.0}, 1.0, n) for n in (10 * part, 10 * part + 1)] for part in range(11)]
+    server.script(json_body(_collection(8)), json_body(hundred_thousand), *map(answer, parts))
+    async with opened(server.url) as store:
+        named = await store.documents_with(uuid4(), [5, 3, 3])
+    assert {document.int for document in named} == {5 * part for part in range(11)}
+    asked = [request.json for request in server.received if "query" in request.json]
+    slices = [n for request in asked for n in request["filter"]["must"][0]["match"]["any"]]
+    assert sorted(slices) == list(range(256))
+    for request in asked:
+        assert request["query"]["nearest"]["indices"] == [3, 5]
+        assert request["params"]["exact"] is True
+        assert not request.get("with_vector")
+
+
 async def test_a_write_that_breaks_off_is_told(server: ScriptedEndpoint) -> None:
     server.script(json_body(_collection(1024)), done, done, reset)
     index_id = uuid4()
@@ -262,7 +329,10 @@ def _collection(dimensions: int) -> dict[str, Any]:
             "optimizer_status": "ok",
             "segments_count": 1,
             "config": {
-                "params": {"vectors": {"size": dimensions, "distance": "Dot"}},
+                "params": {
+                    "vectors": {"dense": {"size": dimensions, "distance": "Dot"}},
+                    "sparse_vectors": {"sparse": {}},
+                },
                 "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000},
                 "optimizer_config": {
                     "deleted_threshold": 0.2,

@@ -16,6 +16,7 @@ from search_app.stores.base import VectorStore
 from search_app.stores.points import (
     check_distinct,
     check_k,
+    check_terms,
     check_vector,
     encoded_fields,
     stacked,
@@ -40,8 +41,9 @@ from search_app.stores.qdrant_points import (
     replace_fields,
     write_points,
 )
-from search_app.stores.qdrant_search import resolve, search
-from search_app.types import JSON, Point, Scored, Vector
+from search_app.stores.qdrant_queries import DenseQuery, SparseQuery
+from search_app.stores.qdrant_search import documents_having, resolve, search
+from search_app.types import JSON, Point, Scored, TermQuery, Vector
 
 
 class QdrantStore(VectorStore):
@@ -74,6 +76,7 @@ class QdrantStore(VectorStore):
         if not points:
             return
         check_distinct(points)
+        check_terms(points)
         encoded = [encoded_fields(point.fields) for point in points]
         async with self._open(index_id) as layout:
             matrix = stacked(points, index_id, layout.dimensions)
@@ -107,7 +110,36 @@ class QdrantStore(VectorStore):
         check_k(k)
         async with self._open(index_id) as layout:
             check_vector(vector, layout.dimensions)
-            return await search(self._connection, layout, vector, k=k, wanted=filter, exact=exact)
+            query = DenseQuery(vector)
+            return await search(self._connection, layout, query, k=k, wanted=filter, exact=exact)
+
+    async def search_terms(
+        self,
+        index_id: UUID,
+        query: TermQuery,
+        *,
+        k: int,
+        filter: Filter | None = None,  # noqa: A002 - the port's word
+        exact: bool = False,  # noqa: ARG002 - a server's sparse search always is, if told to
+    ) -> list[Scored]:
+        """Find the k points that score highest by their terms; always exact."""
+        check_k(k)
+        async with self._open(index_id) as layout:
+            if not len(query.ids):
+                return []
+            asked = SparseQuery(query)
+            return await search(self._connection, layout, asked, k=k, wanted=filter, exact=True)
+
+    async def documents_with(
+        self,
+        index_id: UUID,
+        term_ids: Sequence[int],
+        *,
+        filter: Filter | None = None,  # noqa: A002
+    ) -> set[UUID]:
+        """Name the documents with a point that passes and has any of the terms."""
+        async with self._open(index_id) as layout:
+            return await documents_having(self._connection, layout, term_ids, filter)
 
     async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
         """Get points with their vectors, in id order."""

@@ -1,7 +1,7 @@
 """The collections of the Qdrant store: one per index, and what is laid down for each."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from qdrant_client import models
 from search_app.errors import StoreRefusedError
 from search_app.stores.qdrant_connection import QdrantConnection
 from search_app.stores.qdrant_errors import NoIndexError
-from search_app.stores.qdrant_payload import ORDER, TERMS
+from search_app.stores.qdrant_payload import DENSE, ORDER, SLICE, SPARSE, TERMS
 
 MOST_DIMENSIONS = 65_536
 """Most that Qdrant takes."""
@@ -20,6 +20,15 @@ HNSW_CONSTRUCTION = 100
 
 _MOST_ORDERED = 32
 """Fields whose order gets an index in one collection; each costs memory in every segment."""
+
+_Schema = models.PayloadSchemaType | models.IntegerIndexParams
+_INDEXES: Mapping[str, _Schema] = {
+    TERMS: models.PayloadSchemaType.KEYWORD,
+    # No range: its parts would get further links in every HNSW graph.
+    SLICE: models.IntegerIndexParams(
+        type=models.IntegerIndexType.INTEGER, lookup=True, range=False
+    ),
+}
 
 _POLL_S = 0.5
 _NUDGES = 10
@@ -62,23 +71,31 @@ async def read_layout(connection: QdrantConnection, index_id: UUID) -> Layout:
     name = collection_name(index_id)
     async with connection.client() as client:
         info = await client.get_collection(name)
-    vectors = info.config.params.vectors
-    if not isinstance(vectors, models.VectorParams):
-        raise StoreRefusedError(
-            f"qdrant: collection {name} was not made here: it has named vectors; delete it"
-        )
-    if vectors.distance is not models.Distance.DOT:
-        raise StoreRefusedError(
-            f"qdrant: collection {name} was not made here: its distance is "
-            f"{vectors.distance.value}, not Dot; delete it"
-        )
+    vectors = _dense_vectors(name, info.config.params)
     return Layout(name=name, dimensions=vectors.size, indexed=frozenset(info.payload_schema or {}))
+
+
+def _dense_vectors(name: str, made: models.CollectionParams) -> models.VectorParams:
+    """Check that a collection has the vectors that one made here has, and give the dense ones."""
+    dense = made.vectors.get(DENSE) if isinstance(made.vectors, dict) else None
+    sparse = (made.sparse_vectors or {}).get(SPARSE)
+    if dense is None:
+        reason = f"it has no vectors named {DENSE}"
+    elif dense.distance is not models.Distance.DOT:
+        reason = f"its distance is {dense.distance.value}, not Dot"
+    elif sparse is None:
+        reason = f"it has no sparse vectors named {SPARSE}"
+    elif sparse.modifier is models.Modifier.IDF:
+        reason = "it weights terms by frequencies of its own (IDF)"
+    else:
+        return dense
+    raise StoreRefusedError(f"qdrant: collection {name} was not made here: {reason}; delete it")
 
 
 async def create_collection(
     connection: QdrantConnection, index_id: UUID, dimensions: int, plan: QdrantPlan
 ) -> Layout:
-    """Create the collection of an index where it is missing, and its payload index.
+    """Create the collection of an index where it is missing, and its payload indexes.
 
     Raises:
         StoreRefusedError: there is one of other dimensions.
@@ -89,8 +106,10 @@ async def create_collection(
             f"index {index_id} has {layout.dimensions} dimensions, not {dimensions}; "
             "drop it first or make a new one"
         )
-    if not connection.is_local and TERMS not in layout.indexed:
-        await _create_index(connection, layout, TERMS, models.PayloadSchemaType.KEYWORD)
+    if not connection.is_local:
+        for key, schema in _INDEXES.items():
+            if key not in layout.indexed:
+                await _create_index(connection, layout, key, schema)
     return layout
 
 
@@ -105,7 +124,11 @@ async def _find_or_create(
         async with connection.client() as client:
             await client.create_collection(
                 collection_name(index_id),
-                vectors_config=models.VectorParams(size=dimensions, distance=models.Distance.DOT),
+                vectors_config={
+                    DENSE: models.VectorParams(size=dimensions, distance=models.Distance.DOT)
+                },
+                # Without Qdrant's IDF: it counts per shard, and the query's weights carry ours.
+                sparse_vectors_config={SPARSE: models.SparseVectorParams()},
                 shard_number=plan.shards,
                 replication_factor=plan.replicas,
                 write_consistency_factor=plan.write_consistency,
@@ -138,7 +161,7 @@ async def index_order(connection: QdrantConnection, layout: Layout, keys: Collec
 
 
 async def _create_index(
-    connection: QdrantConnection, layout: Layout, key: str, schema: models.PayloadSchemaType
+    connection: QdrantConnection, layout: Layout, key: str, schema: _Schema
 ) -> None:
     async with connection.client() as client:
         await client.create_payload_index(layout.name, key, field_schema=schema, wait=True)

@@ -1,8 +1,10 @@
-"""What a point carries in Qdrant beside its vector, and reading it back.
+"""What a point carries in Qdrant, and reading it back.
 
+It has two vectors: a dense one, and a sparse one of its terms, if it has any. In the payload,
 ``fields`` is the JSON of the filter fields as one text, since Qdrant's own values would change some
 of it on the way (long integers, 1.0 against 1). What filters ask for is derived from it: ``terms``
-for equality, ``order`` for comparisons.
+for equality, ``order`` for comparisons. ``slice`` is a number made of the id, by which what would
+be too much for one answer is asked for in parts.
 """
 
 import json
@@ -20,9 +22,17 @@ from search_app.filters import Scalar
 from search_app.stores.qdrant_order import held_scalars, order_entries, order_key
 from search_app.types import JSON, Matrix, Point
 
+DENSE = "dense"
+SPARSE = "sparse"
+"""The names of the vectors."""
+
 TERMS = "terms"
 ORDER = "order"
 FIELDS = "fields"
+SLICE = "slice"
+
+SLICES = 256
+"""Each has about as many points as any other: ids of chunks are hashes."""
 
 _IDS = ("document_id", "index_id", "model_version_id", "run_id")
 READ = [*_IDS, FIELDS]
@@ -78,8 +88,9 @@ def structs(
     return [
         models.PointStruct(
             id=str(point.chunk_id),
-            vector=vector,
+            vector=_vectors(vector, point),
             payload={
+                SLICE: point.chunk_id.int % SLICES,
                 "document_id": str(point.document_id),
                 "index_id": str(point.index_id),
                 "model_version_id": str(point.model_version_id),
@@ -91,13 +102,27 @@ def structs(
     ]
 
 
+def _vectors(dense: list[float], point: Point) -> dict[str, Any]:
+    """Name the vectors of a point; one that is left out is removed where the point was there."""
+    terms = point.terms
+    if terms is None or not len(terms.ids):
+        return {DENSE: dense}
+    sparse = models.SparseVector(indices=terms.ids.tolist(), values=terms.weights.tolist())
+    return {DENSE: dense, SPARSE: sparse}
+
+
+def vector_of(record: models.Record | models.ScoredPoint, name: str) -> Any:
+    """Get one of the vectors of a point as Qdrant gave it; None where it gave none of that name."""
+    return record.vector.get(name) if isinstance(record.vector, dict) else None
+
+
 def point_of(record: models.Record) -> Point:
     """Read a point.
 
     Raises:
         StoreRefusedError: it was written by something else.
     """
-    payload = record.payload or {}
+    payload, vector = record.payload or {}, vector_of(record, DENSE)
     try:
         document_id, index_id, model_version_id, run_id = (UUID(payload[name]) for name in _IDS)
         fields: dict[str, Any] = json.loads(payload[FIELDS])
@@ -108,7 +133,7 @@ def point_of(record: models.Record) -> Point:
             model_version_id=model_version_id,
             run_id=run_id,
             fields=fields,
-            vector=None if record.vector is None else np.array(record.vector, np.float32),
+            vector=None if vector is None else np.array(vector, np.float32),
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise StoreRefusedError(

@@ -2,14 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from qdrant_client import models
 
 from search_app.stores.qdrant_collections import Layout
 from search_app.stores.qdrant_connection import QdrantConnection
-from search_app.stores.qdrant_payload import READ, field_bytes, field_payload, point_of, structs
+from search_app.stores.qdrant_payload import (
+    DENSE,
+    READ,
+    field_bytes,
+    field_payload,
+    point_of,
+    structs,
+    vector_of,
+)
 from search_app.types import Matrix, Point
 
 Item = TypeVar("Item")
@@ -20,8 +28,11 @@ _REQUEST_BYTES = 8 * 2**20
 _FLOAT_BYTES = 24
 """A float32 written as JSON, comma included."""
 
+_TERM_BYTES = _FLOAT_BYTES + 11
+"""A term's id and weight."""
+
 _POINT_BYTES = 512
-"""What surrounds a vector and the fields: five ids and the names of keys."""
+"""What surrounds the vectors and the fields: five ids and the names of keys."""
 
 _ID_BYTES = 40
 _PAGE = 1000
@@ -39,16 +50,18 @@ async def write_points(
     encoded: Sequence[bytes],
 ) -> None:
     """Write points, row i of the matrix and fields i belonging to point i."""
-    for part in _parts(layout, encoded):
+    for part in _parts(layout, points, encoded):
         sent = structs(points[part], matrix[part], encoded[part])
         async with connection.client() as client:
             await client.upsert(layout.name, points=sent, wait=True, ordering=_ORDERING)
 
 
-def _parts(layout: Layout, encoded: Sequence[bytes]) -> Iterator[slice]:
+def _parts(layout: Layout, points: Sequence[Point], encoded: Sequence[bytes]) -> Iterator[slice]:
     start = size = 0
-    for number, fields in enumerate(encoded):
+    for number, (point, fields) in enumerate(zip(points, encoded, strict=True)):
         more = _FLOAT_BYTES * layout.dimensions + _POINT_BYTES + field_bytes(fields)
+        if point.terms is not None:
+            more += _TERM_BYTES * len(point.terms.ids)
         if number > start and (size + more > _REQUEST_BYTES or number - start == _PAGE):
             yield slice(start, number)
             start, size = number, 0
@@ -111,15 +124,29 @@ async def remove_points(
 async def points_by_id(
     connection: QdrantConnection, layout: Layout, chunk_ids: Sequence[UUID]
 ) -> list[Point]:
-    """Read the given points with their vectors, in id order."""
+    """Read the given points with their dense vectors, in id order."""
     found: list[Point] = []
     for some in cut(sorted({str(chunk_id) for chunk_id in chunk_ids}), _PAGE):
         async with connection.client() as client:
             records = await client.retrieve(
-                layout.name, ids=list(some), with_payload=READ, with_vectors=True
+                layout.name, ids=list(some), with_payload=READ, with_vectors=[DENSE]
             )
         found += map(point_of, records)
     return sorted(found, key=lambda point: point.chunk_id.bytes)
+
+
+async def vectors_by_id(
+    connection: QdrantConnection, layout: Layout, chunk_ids: Sequence[UUID], name: str
+) -> dict[UUID, Any]:
+    """Read one vector of each of the given points, as Qdrant gives it."""
+    found: dict[UUID, Any] = {}
+    for some in cut([str(chunk_id) for chunk_id in chunk_ids], _PAGE):
+        async with connection.client() as client:
+            records = await client.retrieve(
+                layout.name, ids=list(some), with_payload=False, with_vectors=[name]
+            )
+        found |= {UUID(str(record.id)): vector_of(record, name) for record in records}
+    return found
 
 
 async def points_after(
@@ -134,9 +161,10 @@ async def points_after(
         # Where to begin is inclusive, and need not be there.
         offset = None if last is None else str(UUID(int=last.int + 1))
         page = min(_PAGE, limit - len(found))
+        wanted = [DENSE] if vectors else False
         async with connection.client() as client:
             records, _ = await client.scroll(
-                layout.name, offset=offset, limit=page, with_payload=READ, with_vectors=vectors
+                layout.name, offset=offset, limit=page, with_payload=READ, with_vectors=wanted
             )
         found += map(point_of, records)
         if len(records) < page:

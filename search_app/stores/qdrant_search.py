@@ -1,8 +1,7 @@
-"""Nearest neighbours by Qdrant, ranked by our own arithmetic over the stored vectors."""
+"""Searches by Qdrant, ranked by our own arithmetic over the stored vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -10,13 +9,13 @@ from qdrant_client import models
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Compare, Filter, field_values, passes
-from search_app.stores.points import inner_products
 from search_app.stores.qdrant_collections import Layout
 from search_app.stores.qdrant_connection import QdrantConnection
 from search_app.stores.qdrant_filters import Resolved, equal_so_far, query_filter, unresolved
-from search_app.stores.qdrant_payload import point_of, term
-from search_app.stores.qdrant_points import points_by_id
-from search_app.types import Scored, Vector
+from search_app.stores.qdrant_payload import SLICE, SLICES, SPARSE, point_of, term, vector_of
+from search_app.stores.qdrant_points import cut, vectors_by_id
+from search_app.stores.qdrant_queries import Query
+from search_app.types import Scored
 
 LEAST_EFFORT = 128
 """Least ``hnsw_ef``, the candidates that a walk through the graph keeps."""
@@ -26,6 +25,9 @@ LEAST_FILTERED_EFFORT = 256
 among 20,000; at 256, 98 %."""
 
 _PAGE = 1000
+_ANSWER = 20_000
+"""Points in one answer of which only a payload key is read."""
+
 _DEEP = 4000
 """Points asked for, from which vectors are read only once it is known of which."""
 
@@ -34,7 +36,7 @@ _DEEP = 4000
 class Asked:
     """One search: the query, how many are wanted, and what they have to pass."""
 
-    vector: Vector
+    query: Query
     k: int
     condition: models.Filter | None
 
@@ -71,23 +73,23 @@ def _passing(record: models.Record, condition: Compare) -> set[str]:
 async def search(
     connection: QdrantConnection,
     layout: Layout,
-    vector: Vector,
+    query: Query,
     *,
     k: int,
     wanted: Filter | None,
     exact: bool,
 ) -> list[Scored]:
-    """Find the k nearest; approximately only where that settles them all, ties included."""
+    """Find the k best; approximately only where that settles them all, ties included."""
     condition = query_filter(wanted, await resolve(connection, layout, wanted))
-    asked = Asked(vector=vector, k=k, condition=condition)
+    asked = Asked(query=query, k=k, condition=condition)
     if not exact and not connection.is_local:
         found = await _ask(connection, layout, asked, _margin(k), exact=False)
-        if len(found) >= k and _settled(found, asked, layout):
+        if len(found) >= k and _settled(found, asked):
             return await _ranked(connection, layout, asked, found)
     limit = _margin(k)
     while True:
         found = await _ask(connection, layout, asked, limit, exact=True)
-        if len(found) < limit or _settled(found, asked, layout):
+        if len(found) < limit or _settled(found, asked):
             return await _ranked(connection, layout, asked, found)
         # More points tie with the k-th than were asked for.
         limit *= 4
@@ -109,29 +111,27 @@ async def _ask(
     async with connection.client() as client:
         answer = await client.query_points(
             layout.name,
-            query=asked.vector.tolist(),
+            query=asked.query.sent(),
+            using=asked.query.using,
             query_filter=asked.condition,
             search_params=None if connection.is_local else parameters,
             limit=limit,
             with_payload=["run_id"],
-            with_vectors=limit <= _DEEP,
+            with_vectors=[asked.query.using] if limit <= _DEEP else False,
         )
     return sorted(answer.points, key=lambda point: -point.score)
 
 
-def _settled(found: Sequence[models.ScoredPoint], asked: Asked, layout: Layout) -> bool:
+def _settled(found: Sequence[models.ScoredPoint], asked: Asked) -> bool:
     """Say whether every point that was not returned is certainly behind the k-th."""
-    return found[-1].score < _cut(found, asked, layout)
+    return found[-1].score < _cut(found, asked)
 
 
-def _cut(found: Sequence[models.ScoredPoint], asked: Asked, layout: Layout) -> float:
+def _cut(found: Sequence[models.ScoredPoint], asked: Asked) -> float:
     """Give the score below which a point is behind the k-th, whatever rounding did to both."""
     if len(found) <= asked.k:
         return -np.inf
-    # A float32 sum of d products errs by at most d · 2^-24 · |q| · |v|; vectors are of unit length,
-    # or hardly longer.
-    rounding = 2.0**-22 * layout.dimensions * float(np.linalg.norm(asked.vector))
-    return found[asked.k - 1].score - 2 * rounding
+    return asked.query.clearly_below(found[asked.k - 1].score)
 
 
 async def _ranked(
@@ -141,30 +141,80 @@ async def _ranked(
     found: Sequence[models.ScoredPoint],
 ) -> list[Scored]:
     """Score what may be among the first k by its float32 vectors, and rank it."""
-    least = _cut(found, asked, layout)
+    least = _cut(found, asked)
     near = {UUID(str(point.id)): point for point in found if point.score >= least}
     if not near:
         return []
-    vectors: dict[UUID, Any] = {key: point.vector for key, point in near.items()}
+    name = asked.query.using
+    vectors = {key: vector_of(point, name) for key, point in near.items()}
     if None in vectors.values():
-        read = await points_by_id(connection, layout, list(near))
-        vectors = {point.chunk_id: point.vector for point in read}
+        vectors = await vectors_by_id(connection, layout, list(near), name)
     # Points deleted between two requests are gone from here on.
     keys = [key for key in near if vectors.get(key) is not None]
-    matrix = np.array([vectors[key] for key in keys], np.float32).reshape(len(keys), -1)
-    scores = inner_products(matrix, asked.vector)
+    scores = asked.query.scores([vectors[key] for key in keys])
     scored = [
-        Scored(chunk_id=key, run_id=_run_of(near[key]), score=float(score))
+        Scored(chunk_id=key, run_id=_id_in(near[key], "run_id"), score=float(score))
         for key, score in zip(keys, scores, strict=True)
+        if score > -np.inf
     ]
     return sorted(scored, key=lambda each: (-each.score, each.chunk_id.bytes))[: asked.k]
 
 
-def _run_of(point: models.ScoredPoint) -> UUID:
+def _id_in(point: models.ScoredPoint, key: str) -> UUID:
     try:
-        return UUID((point.payload or {})["run_id"])
+        return UUID((point.payload or {})[key])
     except (KeyError, TypeError, ValueError) as exc:
         raise StoreRefusedError(
             f"qdrant: point {point.id} is not one that was written here; drop the index and "
             "ingest again"
         ) from exc
+
+
+async def documents_having(
+    connection: QdrantConnection, layout: Layout, term_ids: Sequence[int], wanted: Filter | None
+) -> set[UUID]:
+    """Name the documents of all points that pass and have any of the terms.
+
+    Every such point is read, since Qdrant has no filter for terms: in slices, so that no answer
+    holds many more than some ten thousand of them.
+    """
+    ids = sorted(set(term_ids))
+    if not ids:
+        return set()
+    condition = query_filter(wanted, await resolve(connection, layout, wanted))
+    async with connection.client() as client:
+        passing = await client.count(layout.name, count_filter=condition, exact=False)
+    together = max(1, SLICES * _ANSWER // max(1, 2 * passing.count))
+    found: set[UUID] = set()
+    for slices in cut(range(SLICES), together):
+        part = models.FieldCondition(key=SLICE, match=models.MatchAny(any=list(slices)))
+        narrowed = models.Filter(must=[part] if condition is None else [condition, part])
+        found |= await _documents(
+            connection, layout, ids, condition if len(slices) == SLICES else narrowed
+        )
+    return found
+
+
+async def _documents(
+    connection: QdrantConnection,
+    layout: Layout,
+    term_ids: Sequence[int],
+    condition: models.Filter | None,
+) -> set[UUID]:
+    limit = _ANSWER
+    while True:
+        async with connection.client() as client:
+            answer = await client.query_points(
+                layout.name,
+                query=models.SparseVector(indices=list(term_ids), values=[1.0] * len(term_ids)),
+                using=SPARSE,
+                query_filter=condition,
+                # A server with several shards asks each for a share of many points, unless exact.
+                search_params=None if connection.is_local else models.SearchParams(exact=True),
+                limit=limit,
+                with_payload=["document_id"],
+            )
+        if len(answer.points) < limit:
+            # Every weight is positive: what scores nothing shares no term.
+            return {_id_in(point, "document_id") for point in answer.points if point.score > 0}
+        limit *= 4
