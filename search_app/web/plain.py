@@ -16,23 +16,40 @@ HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+(?P<title>.*?)(?:[ \t]+#+)?[ \t]*\n
 """A line that is a heading."""
 
 _MARKS = (
-    # Fences, rules, headings, quotes and bullets, all at the start of a line.
-    (re.compile(r"(?m)^[ \t]{0,3}(?:```+|~~~+)[^\n]*$"), ""),
-    (re.compile(r"(?m)^[ \t]{0,3}(?:[-*_][ \t]*){3,}$"), ""),
-    (re.compile(r"(?m)^[ \t]{0,3}#{1,6}[ \t]+"), ""),
-    (re.compile(r"[ \t]*\{[ \t]*#[\w-]+[ \t]*\}"), ""),
-    (re.compile(r"(?m)^[ \t]{0,3}(?:>[ \t]?)+"), ""),
-    (re.compile(r"(?m)^([ \t]*)[-*+][ \t]+(?=\S)"), r"\1• "),
+    # Tags that only dress words, outside of code.
+    (
+        "<",
+        re.compile(
+            r"((?ms:^[ \t]*```.*?(?:^[ \t]*```|\Z))|`+[^`\n]+`+)"
+            r"|</?(?:a|abbr|b|br|center|dfn|div|em|font|i|kbd|mark|p|s|small|span|strong|sub|sup|u)"
+            r"(?:[ \t\n](?:[^<>\"']|\"[^\"\n]*\"|'[^'\n]*')*)?/?>"
+        ),
+        r"\1",
+    ),
+    # Fences, rules, headings, boxes, quotes and bullets, all at the start of a line.
+    ("", re.compile(r"(?m)^[ \t]{0,3}(?:```+|~~~+)[^\n]*$"), ""),
+    ("", re.compile(r"(?m)^[ \t]{0,3}(?:[-*_][ \t]*){3,}$"), ""),
+    ("#", re.compile(r"(?m)^[ \t]{0,3}#{1,6}[ \t]+"), ""),
+    ("{", re.compile(r"[ \t]*\{[ \t]*#[\w-]+[ \t]*\}"), ""),
+    ("///", re.compile(r"(?m)^[ \t]{0,3}///+(?:[ \t]+\w+)?(?:[ \t]*\|[ \t]*)?"), ""),
+    (">", re.compile(r"(?m)^[ \t]{0,3}(?:>[ \t]?)+"), ""),
+    ("", re.compile(r"(?m)^([ \t]*)[-*+][ \t]+(?=\S)"), r"\1• "),
     # Pictures and links keep their words.
-    (re.compile(r"!?\[([^\]\n]*)\]\([^()\s]*(?:\s+\"[^\"\n]*\")?\)"), r"\1"),
-    (re.compile(r"<(https?://[^<>\s]+)>"), r"\1"),
+    ("](", re.compile(r"!?\[([^\]\n]*)\]\([^()\s]*(?:\s+\"[^\"\n]*\")?\)"), r"\1"),
+    ("<http", re.compile(r"<(https?://[^<>\s]+)>"), r"\1"),
     # Emphasis; underscores within words, as in names of functions, are none.
-    (re.compile(r"(\*\*\*|\*\*|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
-    (re.compile(r"(?<!\w)(__|_)(?=[^\s_])([^\n_]+?)(?<=\S)\1(?!\w)"), r"\2"),
-    (re.compile(r"(?<![A-Za-z0-9*\\])\*(?=[^\s*])([^\n*]+?)(?<=[^\s\\])\*(?![A-Za-z0-9*])"), r"\1"),
-    (re.compile(r"`+([^`\n]+)`+"), r"\1"),
-    (re.compile(r"\\([\\`*_{}\[\]()#+.!|<>~-])"), r"\1"),
+    ("", re.compile(r"(\*\*\*|\*\*|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
+    ("_", re.compile(r"(?<!\w)(__|_)(?=[^\s_])([^\n_]+?)(?<=\S)\1(?!\w)"), r"\2"),
+    (
+        "*",
+        re.compile(r"(?<![A-Za-z0-9*\\])\*(?=[^\s*])([^\n*]+?)(?<=[^\s\\])\*(?![A-Za-z0-9*])"),
+        r"\1",
+    ),
+    ("`", re.compile(r"`+([^`\n]+)`+"), r"\1"),
+    ("\\", re.compile(r"\\([\\`*_{}\[\]()#+.!|<>~-])"), r"\1"),
 )
+"""What a text must have for the mark to be in it, the mark, and what is kept of it."""
+
 _ROW = re.compile(r"(?m)^[ \t]*\|(.*)\|[ \t]*(\n|$)")
 _CELLS = re.compile(r"(?<!\\)\|")
 
@@ -53,9 +70,12 @@ def plain(text: str, headings: Sequence[str] = ()) -> str:
 
 def unmarked(text: str) -> str:
     """Take the marks out of Markdown; lines stay lines, and cells of tables are set apart by ·."""
-    text = _ROW.sub(_row, text)
-    for mark, kept in _MARKS:
-        text = mark.sub(kept, text)
+    if "|" in text:
+        text = _ROW.sub(_row, text)
+    for sign, mark, kept in _MARKS:
+        # Looking for a few characters is far quicker, and most texts have few kinds of marks.
+        if sign in text:
+            text = mark.sub(kept, text)
     return text
 
 

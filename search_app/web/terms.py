@@ -1,160 +1,260 @@
-"""Where the words of a query stand in a text, in English, Japanese and whatever else has letters.
+"""Where what a query asks for stands in a text, cut into terms as keyword search cuts them.
 
-Spans are character offsets into the text as given: comparison works on a copy in which every
-character was folded to exactly one.
+Terms come from lexical.py, so that what is marked is what search finds by: a stem marks its whole
+word, an identifier counts whole and in parts. Pairs of Japanese characters that overlap make runs,
+from whose edges goes what says nothing. Two things are marked more sparingly than searched: words
+of questions ("how do I"), and what two texts share only because both are Japanese.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
-CJK = (
-    "\u3005-\u3007\u3041-\u3096\u309d\u309e\u30a1-\u30fa\u30fc-\u30fe\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
-)
-"""Characters of scripts that put no space between words, as the inside of a character class."""
+from search_app.lexical import HAN, SPACELESS, Token, tokens
+from search_app.question import read_question
+
+CJK = SPACELESS + "\uff66-\uff9f"
+"""Scripts that put no space between words, half-width kana too; the inside of a class."""
 
 _HIRAGANA = re.compile("[\u3041-\u3096\u309d\u309e\u30fc]+")
-_CJK_RUN = re.compile(f"[{CJK}]+")
-_WORD = re.compile(rf"[^\W_{CJK}]+")
-_KATAKANA = re.compile("[\u30a1-\u30fa\u30fc]+")
+_KATAKANA = re.compile("[\u30a1-\u30fa\u30fc\uff66-\uff9f]+")
+_KANA = re.compile("[\u3041-\u30ff\uff66-\uff9f]+")
+_HAN = re.compile(f"[{HAN}]")
+_SPACELESS = re.compile(f"[{CJK}]")
+_PIECE = re.compile(rf"(?P<spaceless>[{CJK}]+)|[^\s{CJK}]+")
 _LEAST_INSIDE = 3
-_NEVER_FIRST = frozenset("ァィゥェォッャュョヮンー")
-_HANGUL = re.compile("[\uac00-\ud7a3]")
+_NEVER_FIRST = frozenset("ァィゥェォッャュョヮンーｧｨｩｪｫｯｬｭｮﾝｰﾞﾟ")
 _FIRST_PARTICLES = re.compile("[はがをにでともへのや]+(?=[^\u3041-\u3096])")
 _LAST_PARTICLES = re.compile("(?:[はがを]|(?<=[^\u3041-\u3096])[にでともへのや]+)$")
+_FORMAL = frozenset("何事物時方中上下間前後者等様為的")
+"""Characters that work as grammar where they stand alone."""
 
-_STOPWORDS = frozenset(
-    re.findall(
-        "[a-z]+",
-        "a about an and are as at be been but by can could did do does for from had has have how "
-        "i if in into is it its me my no not of on or our so than that the their them then there "
-        "these they this to was we were what when where which who why will with would you your",
-    )
+_QUESTION_WORDS = (
+    "a about am been can could did do does from had has have how i it its me my our should so than "
+    "them us we were what when where which who why would you your"
 )
 
-_ENDINGS = (
-    ("ings", 2),
-    ("ing", 2),
-    ("ies", 3),
-    ("ied", 3),
-    ("ed", 2),
-    ("es", 2),
-    ("s", 3),
-    ("ly", 4),
-    ("e", 2),
-    ("y", 3),
-)
-"""English endings, and how many letters must be left for them to be one."""
+_LONGEST_KEPT = 40
+"""Characters of a word whose terms are remembered; what is longer hardly comes again."""
 
-_VOWEL = re.compile("[aeiouy]")
-_SINGLE = re.compile(r"(.)\1$")
+_SPACED_LETTER = "[a-z0-9\u00c0-\u052f]"
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True)
 class Span:
-    """Characters ``start`` to ``end`` (exclusive) of a text that match ``term`` of the query."""
+    """Characters ``start`` to ``end`` (exclusive) of a text that match ``terms`` of the query."""
 
     start: int
     end: int
-    term: str
+    terms: frozenset[str]
 
 
-def fold(text: str) -> str:
-    """Give the text with case, width and Latin accents evened out; its length stays the same."""
-    return text.lower() if text.isascii() else "".join(map(_fold_character, text))
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """What is marked of a query.
 
+    ``words`` are terms of spaced scripts and ``pairs`` of the others; ``alone`` are characters
+    that were asked for by themselves, ``stems`` such as stand between kana and so begin a word.
+    ``kana`` says that nothing but hiragana was asked for, so that it counts.
+    """
 
-def _fold_character(character: str) -> str:
-    folded = unicodedata.normalize("NFKC", character).casefold()
-    if len(folded) != 1:
-        return character
-    base = unicodedata.normalize("NFD", folded)[0]
-    return base if base.isascii() else folded
+    phrases: Sequence[re.Pattern[str]] = ()
+    words: frozenset[str] = frozenset()
+    pairs: frozenset[str] = frozenset()
+    alone: frozenset[str] = frozenset()
+    stems: frozenset[str] = frozenset()
+    kana: bool = False
+    near: re.Pattern[str] | None = None
 
 
 def matches(text: str, query: str) -> list[Span]:
-    """Find the query's words in the text, in order, without overlaps."""
-    folded, wanted = fold(text), fold(query)
-    return sorted([*_words(folded, wanted), *_runs(folded, wanted)])
+    """Find what a query asks for in a text, in order, without overlaps.
 
-
-def stem(word: str) -> str:
-    """Cut an English ending, so that ``run``, ``runs`` and ``running`` fall together.
-
-    It needs to be no more than that: what it joins too much or too little only costs a mark.
+    Words of a phrase in quotes count by themselves only where the phrase is not there.
     """
-    for ending, least in _ENDINGS:
-        root = word.removesuffix(ending)
-        if root != word and len(root) >= least and _is_root(root, ending):
-            # "stopped" doubled its p, "passed" did not double its s.
-            doubled = ending[:2] in ("in", "ed") and len(root) > 3 and root[-1] not in "lsze"  # noqa: PLR2004 - shorter ones ("add") are words
-            return _SINGLE.sub(r"\1", root) if doubled else root
-    return word
+    phrases, rest, everything = _sought(query)
+    found = [*_phrases(text, phrases)]
+    found += _spans(text, rest if found else everything)
+    return _merged(found)
 
 
-def _is_root(root: str, ending: str) -> bool:
-    """Tell "us-ed" from "spe-ed" and "walk-ing" from "str-ing", "bu-s" from "clas-s"."""
-    if ending[:2] in ("in", "ed"):
-        return _VOWEL.search(root) is not None and not (ending == "ed" and root[-1] == "e")
-    return not (ending == "s" and root[-1] == "s")
+@lru_cache(maxsize=256)
+def _sought(query: str) -> tuple[Sequence[re.Pattern[str]], Sought, Sought]:
+    """Read a query: its phrases, what it asks for besides them, and what with their words."""
+    question = read_question(query)
+    if not question.phrases:
+        everything = _read(question.text)
+        return (), everything, everything
+    rest = question.text
+    for phrase in question.phrases:
+        rest = rest.replace(" ".join(phrase.split()), "\n", 1)
+    return (
+        [_phrase(phrase) for phrase in question.phrases],
+        _read(rest),
+        _read(question.text),
+    )
 
 
-def _words(text: str, query: str) -> Iterator[Span]:
-    said = set(_WORD.findall(query))
-    wanted = said - _STOPWORDS or said
-    stems = {stem(word) for word in wanted}
-    openings = tuple(word for word in wanted if _opens(word))
-    for match in _WORD.finditer(text):
-        word = match.group()
-        found = stem(word)
-        if found in stems or word.startswith(openings):
-            yield Span(start=match.start(), end=match.end(), term=found)
+def _read(text: str) -> Sought:
+    found = tokens(text)
+    spaceless = [token for token in found if _SPACELESS.match(token.term)]
+    words = {token.term for token in found} - {token.term for token in spaceless}
+    pairs = {token.term for token in spaceless if len(token.term) > 1}
+    alone, stems = _lone(text, spaceless)
+    telling = words - _question_words()
+    near = pairs | alone | stems
+    return Sought(
+        words=frozenset(telling if telling or near else words),
+        pairs=frozenset(pairs),
+        alone=frozenset(alone),
+        stems=frozenset(stems),
+        kana=bool(pairs) and all(map(_HIRAGANA.fullmatch, pairs)),
+        near=re.compile("|".join(map(re.escape, sorted(near)))) if near else None,
+    )
 
 
-def _opens(word: str) -> bool:
-    """Say whether longer words that begin with this one count; Korean ones carry particles."""
-    return len(word) >= (2 if _HANGUL.match(word) else 4)
+@cache
+def _question_words() -> frozenset[str]:
+    return frozenset(token.term for token in tokens(_QUESTION_WORDS))
 
 
-def _runs(text: str, query: str) -> Iterator[Span]:
-    """Find the longest runs of Japanese or Chinese that text and query share."""
-    query_runs = _CJK_RUN.findall(query)
-    if not query_runs:
+def _lone(text: str, spaceless: Sequence[Token]) -> tuple[set[str], set[str]]:
+    """Find the characters of a query that were written by themselves, or only among kana."""
+    alone, stems = set(), set()
+    for token in spaceless:
+        if len(token.term) > 1 or _KANA.match(token.term):
+            continue
+        around = text[max(token.start - 1, 0) : token.start] + text[token.end : token.end + 1]
+        if not _SPACELESS.search(around):
+            alone.add(token.term)
+        elif not _HAN.search(around) and token.term not in _FORMAL:
+            stems.add(token.term)
+    return alone, stems
+
+
+def _phrase(phrase: str) -> re.Pattern[str]:
+    """Make the pattern of a phrase in folded texts; within words of spaced scripts it is not."""
+    pattern = r"\s+".join(map(re.escape, _folded(phrase).split()))
+    return re.compile(
+        rf"(?:(?<!{_SPACED_LETTER})|(?!{_SPACED_LETTER})){pattern}"
+        rf"(?:(?!{_SPACED_LETTER})|(?<!{_SPACED_LETTER}))"
+    )
+
+
+def _phrases(text: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Span]:
+    if not patterns:
         return
-    joined = "\n".join(query_runs)
-    # Endings and particles are in every sentence; they count only if nothing else was asked.
-    kana_count = all(_HIRAGANA.fullmatch(run) for run in query_runs)
-    least = 1 if max(map(len, query_runs)) == 1 else 2
-    for run in _CJK_RUN.finditer(text):
-        start = run.start()
-        while start < run.end():
-            end = _longest(text, start, run.end(), joined)
-            span = _trimmed(text, start, end, kana_count=kana_count)
-            if span is not None and span.end - span.start >= least:
-                yield span
-            start = max(end, start + 1)
+    folded = _folded(text)
+    for pattern in patterns:
+        for match in pattern.finditer(folded):
+            yield Span(start=match.start(), end=match.end(), terms=frozenset(match[0].split()))
 
 
-def _longest(text: str, start: int, limit: int, joined: str) -> int:
-    end = start
-    while end < limit and text[start : end + 1] in joined:
-        end += 1
-    return end
+def _folded(text: str) -> str:
+    """Give the text with case and width evened out; its length stays the same."""
+    return text.lower() if text.isascii() else "".join(map(_folded_character, text))
 
 
-def _trimmed(text: str, start: int, end: int, *, kana_count: bool) -> Span | None:
-    """Take off the edges what says nothing; None where no more than an ending was shared."""
+@lru_cache(maxsize=2**14)
+def _folded_character(character: str) -> str:
+    folded = unicodedata.normalize("NFKC", character).casefold()
+    return folded if len(folded) == 1 else character
+
+
+_Found = tuple[int, int, Collection[str]]
+"""Where something sought begins and ends in a piece of text, and which terms it is."""
+
+
+def _spans(text: str, sought: Sought) -> Iterator[Span]:
+    for piece in _PIECE.finditer(text):
+        start = piece.start()
+        found: Iterable[_Found]
+        if piece["spaceless"] is not None:
+            found = _runs(piece["spaceless"], sought)
+        else:
+            found = _words(piece[0], sought.words)
+        for low, high, terms in found:
+            yield Span(start=start + low, end=start + high, terms=frozenset(terms))
+
+
+def _words(piece: str, sought: frozenset[str]) -> Sequence[_Found]:
+    cut, terms = _kept_tokens(piece) if len(piece) <= _LONGEST_KEPT else _tokens(piece)
+    if sought.isdisjoint(terms):
+        return ()
+    found = [token for token in cut if token.term in sought]
+    return [
+        (token.start, token.end, (token.term,))
+        for token in found
+        if len(cut) == 1 or not _is_scrap(token, found)
+    ]
+
+
+def _is_scrap(token: Token, found: Sequence[Token]) -> bool:
+    """Say whether a token is no more than the 3 of 3.12, which says nothing by itself."""
+    if token.end - token.start > 1:
+        return False
+    return not any(
+        other is not token and other.start <= token.end + 1 and other.end >= token.start - 1
+        for other in found
+    )
+
+
+@lru_cache(maxsize=2**16)
+def _kept_tokens(piece: str) -> tuple[Sequence[Token], frozenset[str]]:
+    return _tokens(piece)
+
+
+def _tokens(piece: str) -> tuple[Sequence[Token], frozenset[str]]:
+    cut = tokens(piece)
+    return cut, frozenset(token.term for token in cut)
+
+
+def _runs(text: str, sought: Sought) -> Iterable[_Found]:
+    """Find the runs of pairs, and the lone characters, in a text of a script without spaces."""
+    # Most sentences share nothing with the query; cutting them into terms is what takes time.
+    plain = text if unicodedata.is_normalized("NFKC", text) else unicodedata.normalize("NFKC", text)
+    if sought.near is None or sought.near.search(plain) is None:
+        return
+    found = tokens(text)
+    pairs = [token for token in found if token.term in sought.pairs]
+    for start, end in _chained(pairs):
+        low, high = _trimmed(text, start, end, kana=sought.kana)
+        if high - low > 1:
+            yield low, high, [pair.term for pair in pairs if low <= pair.start < high - 1]
+    for token in found:
+        if token.term in sought.alone or (token.term in sought.stems and _is_lone(text, token)):
+            yield token.start, token.end, (token.term,)
+
+
+def _chained(pairs: Iterable[Token]) -> list[tuple[int, int]]:
+    """Join pairs of characters that share one."""
+    chains: list[tuple[int, int]] = []
+    for pair in pairs:
+        if chains and pair.start < chains[-1][1]:
+            chains[-1] = (chains[-1][0], pair.end)
+        else:
+            chains.append((pair.start, pair.end))
+    return chains
+
+
+def _is_lone(text: str, token: Token) -> bool:
+    around = text[max(token.start - 1, 0) : token.start] + text[token.end : token.end + 1]
+    return _HAN.search(around) is None
+
+
+def _trimmed(text: str, start: int, end: int, *, kana: bool) -> tuple[int, int]:
+    """Take off the edges what says nothing; nothing is left where only an ending was shared."""
     start = _after_scrap(text, start, end)
-    if not kana_count:
+    if not kana:
         if start >= end or _HIRAGANA.fullmatch(text, start, end):
-            return None
+            return start, start
         first = _FIRST_PARTICLES.match(text, start, end)
         start = first.end() if first else start
         last = _LAST_PARTICLES.search(text, start, end)
         end = last.start() if last else end
-    return Span(start=start, end=end, term=text[start:end])
+    return start, end
 
 
 def _after_scrap(text: str, start: int, end: int) -> int:
@@ -165,3 +265,17 @@ def _after_scrap(text: str, start: int, end: int) -> int:
     inside = start > 0 and _KATAKANA.match(text, start - 1, start) is not None
     scrap = text[start] in _NEVER_FIRST or (inside and piece.end() - start < _LEAST_INSIDE)
     return piece.end() if scrap else start
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    """Put spans in order, each that overlaps the one before it joined to that."""
+    merged: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        if not merged or span.start >= merged[-1].end:
+            merged.append(span)
+        else:
+            last = merged[-1]
+            merged[-1] = Span(
+                start=last.start, end=max(last.end, span.end), terms=last.terms | span.terms
+            )
+    return merged
