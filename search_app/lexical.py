@@ -55,7 +55,7 @@ _RUN = re.compile(
 )
 _PART = re.compile(rf"{_MARKED}+(?:['’]{_MARKED}+)?")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_NAME = re.compile(r"\d|[_/:@+#.]|(?<=[a-z])[A-Z]")
+_NAME = re.compile(rf"\d|[_/:@+#.]|{_HUMP.pattern}")
 _POSSESSIVE = re.compile("['’]s?$")
 _HAN = re.compile(f"[{HAN}]")
 _WITHIN = re.compile(f"[{SPACELESS}]")
@@ -237,7 +237,7 @@ def _sudachi() -> Any:
     if not hasattr(_local, "sudachi"):
         from sudachipy import Dictionary, SplitMode
 
-        _local.sudachi = Dictionary().create(SplitMode.A)
+        _local.sudachi = Dictionary().tokenizer(SplitMode.A)
     return _local.sudachi
 
 

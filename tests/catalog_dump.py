@@ -1,6 +1,7 @@
 """Everything that ingest writes, as comparable values: what must not depend on how it was run.
 
-Ids of runs, times and batch positions are left out; all else is computed from the sources.
+Ids of runs, times and batch positions are left out, and so are the weights of terms: they depend
+on the average length that an index was begun with. All else is computed from the sources.
 """
 
 from typing import Any
@@ -24,6 +25,8 @@ QUERIES = {
         SELECT chunk_id, sent_hash, received_hash, stored_hash, norm FROM vector_records
         ORDER BY chunk_id
     """,
+    "frequencies": "SELECT term_id, passages FROM term_frequencies ORDER BY term_id",
+    "lexicons": "SELECT analyzer, version, passages, complete FROM lexicons",
 }
 
 
@@ -40,11 +43,16 @@ def dump(database_url: str) -> dict[str, list[dict[str, Any]]]:
     with connect(database_url) as connection:
         found = {name: connection.execute(query).fetchall() for name, query in QUERIES.items()}
         tables = connection.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'vectors'"
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'vectors' "
+            "ORDER BY table_name"
         ).fetchall()
-        assert len(tables) == 1
+        name, terms = (table["table_name"] for table in tables)
+        assert terms == f"{name}_terms"
         found["vectors"] = connection.execute(
             "SELECT chunk_id, document_id, fields, vector_send(embedding) AS bytes "
-            f'FROM vectors."{tables[0]["table_name"]}" ORDER BY chunk_id'
+            f'FROM vectors."{name}" ORDER BY chunk_id'
+        ).fetchall()
+        found["terms"] = connection.execute(
+            f'SELECT chunk_id, document_id, fields, terms FROM vectors."{terms}" ORDER BY chunk_id'
         ).fetchall()
     return found

@@ -337,7 +337,11 @@ async def test_queries_of_another_model_are_refused(services: Services, folder: 
     await add(services, folder)
     services._embedders["hashing:64"] = Swapped()
     with pytest.raises(ModelMismatchError):
-        await find(services, "never asked before")
+        await services.searcher.search(SearchRequest(query="never asked before", mode="semantic"))
+    # Words are still words.
+    result = await find(services, "never asked for a concert")
+    assert [notice.kind for notice in result.notices] == ["not_semantic"]
+    assert {name for hit in result.hits for name in hit.scores} == {"bm25"}
 
 
 class Failing(Swapped):

@@ -52,7 +52,9 @@ async def test_a_swap_that_only_some_texts_feel_is_refused(
             with pytest.raises(ModelMismatchError) as caught:
                 await add(services, second)
             with pytest.raises(ModelMismatchError):
-                await services.searcher.search(SearchRequest(query="never asked before"))
+                await services.searcher.search(
+                    SearchRequest(query="never asked before", mode="semantic")
+                )
     said = re.search(r"lowest canary cosine (0\.\d+) \(japanese\)", str(caught.value))
     assert said is not None, str(caught.value)
     assert float(said[1]) < 0.95
