@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import chunking, embedders, ingest, parsing, search, stores
+from benchmarks import chunking, embedders, ingest, parsing, quality, search, stores
 
 PARTS = {
     "embedders": embedders,
@@ -11,6 +11,7 @@ PARTS = {
     "ingest": ingest,
     "stores": stores,
     "search": search,
+    "quality": quality,
 }
 
 for name in sys.argv[1:] or PARTS:
