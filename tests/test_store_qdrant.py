@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
 from qdrant_client import models
 
 from search_app.errors import ConfigurationError, StoreRefusedError, StoreUnavailableError
+from search_app.filters import Filter
 from search_app.stores import qdrant_search
 from search_app.stores.memory import MemoryStore
 from search_app.stores.qdrant import QdrantStore
@@ -27,11 +28,14 @@ from search_app.stores.qdrant_search import Asked
 from tests.filter_contract import NUMBERS, TEXTS
 from tests.points import (
     DIMENSIONS,
+    any_of,
+    best_by_terms,
     by_id,
     everything,
     make_point,
     make_points,
     same,
+    sparse,
     term_query,
     units,
 )
@@ -105,7 +109,9 @@ def test_truth_is_no_number_and_no_text() -> None:
 async def test_a_folder_keeps_everything(tmp_path: Path) -> None:
     address = QdrantAddress(url=f"local:{tmp_path / 'vectors'}")
     index_id = uuid4()
-    points = by_id(make_points(index_id, units(20)))
+    points = by_id(
+        [replace(p, terms=sparse({1: 1, 2: 0.5})) for p in make_points(index_id, units(20))]
+    )
     store = QdrantStore(address)
     await store.create(index_id, DIMENSIONS)
     await store.upsert(index_id, points)
@@ -116,6 +122,8 @@ async def test_a_folder_keeps_everything(tmp_path: Path) -> None:
     await again.create(index_id, DIMENSIONS)
     points[3] = replace(points[3], fields={"language": "ja"})
     assert same(await everything(again, index_id), points[1:])
+    hits = await again.search_terms(index_id, term_query({1: 1, 2: 2}), k=20)
+    assert [(hit.chunk_id, hit.score) for hit in hits] == [(p.chunk_id, 2.0) for p in points[1:]]
     await again.drop(index_id)
     await again.aclose()
 
@@ -238,6 +246,33 @@ async def test_more_ties_than_one_answer_holds_are_cut_by_id(local: QdrantStore)
     assert len({hit.score for hit in hits}) == 1
 
 
+async def test_more_ties_of_terms_than_one_answer_holds_are_cut_by_id(local: QdrantStore) -> None:
+    index_id = uuid4()
+    await local.create(index_id, 2)
+    (vector,) = units(1, 2)
+    terms = sparse({1: 0.3, 2: 0.7})
+    points = by_id([make_point(index_id, vector, terms=terms) for _ in range(5_000)])
+    await local.upsert(index_id, points)
+    hits = await local.search_terms(index_id, term_query({1: 0.1, 2: 0.7}), k=3)
+    assert [hit.chunk_id for hit in hits] == [point.chunk_id for point in points[:3]]
+    assert len({hit.score for hit in hits}) == 1
+
+
+def _rounding_at_random(monkeypatch: pytest.MonkeyPatch, most: int, error: float) -> None:
+    """Let Qdrant err by as much as float32 may, in the scores and so in the order."""
+    draw, ask = random.Random(6), qdrant_search._ask
+
+    async def roughly(
+        connection: QdrantConnection, layout: Layout, asked: Asked, limit: int, *, exact: bool
+    ) -> list[models.ScoredPoint]:
+        found = await ask(connection, layout, asked, most, exact=exact)
+        for point in found:
+            point.score += draw.uniform(-1, 1) * error
+        return sorted(found, key=lambda point: -point.score)[:limit]
+
+    monkeypatch.setattr(qdrant_search, "_ask", roughly)
+
+
 async def test_ranking_does_not_hang_on_how_the_store_rounds(
     local: QdrantStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,19 +285,56 @@ async def test_ranking_does_not_hang_on_how_the_store_rounds(
     for store in (local, memory):
         await store.create(index_id, 384)
         await store.upsert(index_id, points)
-    draw, ask = random.Random(6), qdrant_search._ask
-
-    async def roughly(
-        connection: QdrantConnection, layout: Layout, asked: Asked, limit: int, *, exact: bool
-    ) -> list[models.ScoredPoint]:
-        found = await ask(connection, layout, asked, len(points), exact=exact)
-        for point in found:
-            point.score += draw.uniform(-1, 1) * 384 * 2.0**-24
-        return sorted(found, key=lambda point: -point.score)[:limit]
-
-    monkeypatch.setattr(qdrant_search, "_ask", roughly)
+    _rounding_at_random(monkeypatch, len(points), 384 * 2.0**-24)
     for k in (1, 10, 100):
         assert await local.search(index_id, query, k=k) == await memory.search(index_id, query, k=k)
+
+
+async def test_ranking_by_terms_does_not_hang_on_how_the_store_rounds(
+    local: QdrantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_id, draw = uuid4(), np.random.default_rng(5)
+    asked = term_query(dict(enumerate(draw.uniform(1, 9, 20))))
+    points = [
+        make_point(index_id, vector, terms=sparse(dict(enumerate(weights))))
+        for vector, weights in zip(
+            units(300), 1.5 + 1e-6 * draw.standard_normal((300, 20)), strict=True
+        )
+    ]
+    await local.create(index_id, DIMENSIONS)
+    await local.upsert(index_id, points)
+    best = best_by_terms(points, asked)
+    _rounding_at_random(monkeypatch, len(points), 20 * 2.0**-24 * best[0][1])
+    # Sums that differ by less than the last bit of a score are ties.
+    rounded = [(float(np.float32(score)), chunk_id) for chunk_id, score in best]
+    expected = sorted(rounded, key=lambda each: (-each[0], each[1]))
+    for k in (1, 10, 100):
+        hits = await local.search_terms(index_id, asked, k=k)
+        assert [(hit.score, hit.chunk_id) for hit in hits] == expected[:k]
+
+
+async def test_documents_are_named_slice_by_slice(
+    local: QdrantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_id = uuid4()
+    await local.create(index_id, DIMENSIONS)
+    points = [
+        make_point(index_id, vector, {"language": ("en", "ja")[n % 2]}, terms=sparse({n % 3: 1}))
+        for n, vector in enumerate(units(600))
+    ]
+    # Ids of one kind lie in one slice: more of them than an answer is asked for.
+    crowded = [
+        make_point(index_id, vector, chunk_id=UUID(int=n << 8), terms=sparse({1: 1}))
+        for n, vector in enumerate(units(150))
+    ]
+    await local.upsert(index_id, [*points, *crowded])
+    monkeypatch.setattr(qdrant_search, "_ANSWER", 100)
+    named = await local.documents_with(index_id, [1, 2])
+    having = [*points[1::3], *points[2::3], *crowded]
+    assert named == {point.document_id for point in having}
+    wanted = Filter(conditions=(any_of("language", "ja"),))
+    named = await local.documents_with(index_id, [1], filter=wanted)
+    assert named == {point.document_id for point in points[1::6]}
 
 
 # Addresses

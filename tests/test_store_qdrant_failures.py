@@ -293,6 +293,22 @@ async def test_a_search_by_terms_asks_for_all_there_are_and_scores_them_itself(
         assert request.json["with_vector"] == ["sparse"]
 
 
+async def test_only_the_vectors_that_are_wanted_are_asked_for(server: ScriptedEndpoint) -> None:
+    page = {"result": {"points": [], "next_page_offset": None}, "status": "ok", "time": 0.1}
+    some = {"result": [], "status": "ok", "time": 0.1}
+    server.script(
+        json_body(_collection(8)), json_body(page), json_body(page), json_body(some), answer([])
+    )
+    index_id = uuid4()
+    async with opened(server.url) as store:
+        assert await store.scan(index_id, vectors=True) == []
+        assert await store.scan(index_id) == []
+        assert await store.fetch(index_id, [uuid4()]) == []
+        assert await store.search(index_id, units(1)[0], k=1, exact=True) == []
+    asked = [r.json["with_vector"] for r in server.received if "with_vector" in r.json]
+    assert asked == [["dense"], False, ["dense"], ["dense"]]
+
+
 async def test_documents_of_many_points_are_asked_for_in_slices(server: ScriptedEndpoint) -> None:
     hundred_thousand = {"result": {"count": 100_000}, "status": "ok", "time": 0.1}
     parts = [[found({3: 1.0}, 1.0, n) for n in (10 * part, 10 * part + 1)] for part in range(11)]
