@@ -27,7 +27,7 @@ setup: $(VENV)/.ready  ## Create .venv with everything locked
 
 setup-torch: setup $(VENV)/.torch  ## Add torch and a small model, for sentence-transformers
 
-demo: setup  ## Ingest the manual and the READMEs of installed packages, run three searches
+demo: setup  ## Ingest the manual and the READMEs of installed packages, search them
 	$(BIN)/python demo.py
 
 serve: setup  ## Open the web page on http://127.0.0.1:8020

@@ -19,7 +19,9 @@ BIN = Path(sys.executable).parent
 SEARCHES = (
     ("why can the same text get a different vector tomorrow", ()),
     ("取り込みを途中で止めたらどうなりますか", ("--filter", "language=ja")),
-    ("tables with colours in a terminal", ("--filter", "folder=packages")),
+    # The first has no word of what it finds; the second's meaning is nobody's guess.
+    ("make letters colourful in a shell", ("--filter", "folder=packages")),
+    ("preferred_host", ()),
 )
 
 
