@@ -78,11 +78,17 @@ class GoldenSet:
         """Read the documents once more, as records that the loader of JSON lines takes.
 
         A document without text but with a title has its title as text.
+
+        Raises:
+            GoldenSetError: the file is not any more what it was when it was checked.
         """
-        for _, row in _rows(self.corpus, []):
+        faults: list[str] = []
+        for _, row in _rows(self.corpus, faults):
             text, title = _text_of(row, titles=self.titles)
             if text:
                 yield {**_meta(row), "id": _id(row), "title": title, "text": text}
+        if faults:
+            raise GoldenSetError(*faults)
 
 
 def read_golden_set(folder: Path, *, qrels: str = "", titles: bool = True) -> GoldenSet:

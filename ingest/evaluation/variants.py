@@ -84,7 +84,8 @@ def _choices(text: str) -> dict[str, str]:
     try:
         parts = shlex.split(text)
     except ValueError:
-        parts = [text]
+        # A quote that is never closed.
+        parts = []
     pairs = [part.partition("=") for part in parts]
     if not pairs or not all(separator for _, separator, _ in pairs):
         raise InvalidInputError(
