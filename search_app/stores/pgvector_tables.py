@@ -29,11 +29,13 @@ class Layout:
     """How one index stands in the database; ``has_hnsw`` only where it is complete.
 
     ``has_terms`` is false of an index from before there were terms, until it is created again.
+    ``passages`` are how many points had terms when it was last optimized, 0 where it never was.
     """
 
     table: Table
     terms: Table
     has_terms: bool
+    passages: int
     dimensions: int
     has_hnsw: bool
 
@@ -141,7 +143,9 @@ _LAYOUT = text("""
     SELECT atttypmod AS dimensions,
            EXISTS (SELECT FROM pg_index
                    WHERE indexrelid = to_regclass(:hnsw) AND indisvalid) AS has_hnsw,
-           to_regclass(:terms) IS NOT NULL AS has_terms
+           to_regclass(:terms) IS NOT NULL AS has_terms,
+           (SELECT greatest(reltuples, 0)::int FROM pg_class
+            WHERE oid = to_regclass(:terms)) AS passages
     FROM pg_attribute
     WHERE attrelid = to_regclass(:table) AND attname = 'embedding'
 """)
@@ -164,6 +168,7 @@ async def read_layout(connection: AsyncConnection, index_id: UUID) -> Layout:
         table=points_table(index_id, row.dimensions),
         terms=terms_table(index_id),
         has_terms=row.has_terms,
+        passages=row.passages or 0,
         dimensions=row.dimensions,
         has_hnsw=row.has_hnsw,
     )

@@ -1,10 +1,12 @@
 """Keyword search: an index over terms names candidates, ``sparsevec`` scores them exactly.
 
-How long a search takes depends on the number of candidates, each of which is read. A passage that
-has none of a query's rarer terms can hardly be among the best, so that common terms only score what
-rarer ones have named. What a passage could have without them at most is known, since no weight is
-above HIGHEST_WEIGHT: where that is less than what the k-th has, nothing was missed (the idea of
-Turtle and Flood, "Query Evaluation: Strategies and Optimizations", 1995).
+How long a search takes depends on how many candidates are read; what the index finds without
+reading them costs a tenth. A passage that has none of a query's rarer terms can hardly be among the
+best, nor can one that has a single term of the middling ones. So the rarest terms name candidates
+alone, the next ones where two meet, and common terms only score what others have named. What a
+passage without the first terms could score at most is known, since no weight is above
+HIGHEST_WEIGHT: where that is less than what the k-th has, nothing was missed (the idea of Turtle
+and Flood, "Query Evaluation: Strategies and Optimizations", 1995).
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from pgvector.sqlalchemy import SPARSEVEC
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     ColumnElement,
     Dialect,
     Double,
@@ -25,8 +28,10 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    and_,
     bindparam,
     cast,
+    or_,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,8 +44,21 @@ from search_app.stores.pgvector_reading import Rows, rows_of_last
 from search_app.stores.pgvector_tables import Layout
 from search_app.types import Scored, TermQuery, Vector
 
-CANDIDATES = 12_000
-"""Candidates that a search which may be inexact reads, as far as the frequencies tell."""
+CANDIDATES = 6_000
+"""Candidates that a search which may be inexact reads, as far as frequencies tell.
+
+Among 100,000 passages it finds 99.7 % of the ten best in English, all in Japanese; without pairs
+it takes 12,000, and nearly twice the time, for 99.4 % and all.
+"""
+
+_ALONE = 0.5
+"""Share of them that may be named by one term."""
+
+_ANCHORS = 3
+"""Most terms that are looked for together with any of the commoner ones."""
+
+_TOGETHER = 1.5
+"""How often two terms of a query meet, as a multiple of what chance would have (the median)."""
 
 # For this transaction alone. How many rows have one of many terms is often guessed far too high, so
 # that reading the whole table, whose rows are wide, looks quicker than it is.
@@ -63,6 +81,10 @@ class TermSearch:
     candidates: int = CANDIDATES
 
 
+Pairs = Sequence[tuple[int, Sequence[int]]]
+"""Terms by their place, the rarest first, and the commoner ones of which one must stand beside."""
+
+
 async def best_by_terms(
     connection: AsyncConnection, layout: Layout, asked: TermSearch
 ) -> list[Scored]:
@@ -70,17 +92,18 @@ async def best_by_terms(
     if not len(asked.query.ids) or not layout.has_terms:
         return []
     rarest = np.argsort(asked.query.passages, kind="stable")
+    ids, passages = asked.query.ids[rarest].tolist(), asked.query.passages[rarest]
     reach = _reach(asked.query.weights[rarest])
-    named = _affordable(asked.query.passages[rarest], asked.k, asked.candidates)
+    alone, pairs = _affordable(passages, layout.passages, asked)
     while True:
-        ids = asked.query.ids[rarest[:named]].tolist()
-        rows = await _scored_by(connection, layout, asked, ids)
+        rows = await _scored_by(connection, layout, asked, _names(ids, alone, pairs))
         full = len(rows) == asked.k
         # Too few are found: then what has only the other terms counts as well, all of it.
         needed = int((reach >= _score(rows[-1])).sum()) if full else len(reach)
-        if named >= needed or (full and not asked.exact):
+        if alone >= needed or (full and not asked.exact):
             return [Scored(chunk_id=row[0], run_id=row[1], score=_score(row)) for row in rows]
-        named = needed if asked.exact else min(needed, 2 * named)
+        pairs = ()
+        alone = needed if asked.exact else min(needed, max(2 * alone, _least(passages, asked.k)))
 
 
 async def documents_by_terms(
@@ -103,21 +126,52 @@ def _reach(weights: Vector) -> NDArray[np.float64]:
     return reach
 
 
-def _affordable(passages: NDArray[np.int64], k: int, candidates: int) -> int:
-    """Choose how many of the rarest terms name candidates: within the bound, but at least k."""
+def _affordable(passages: NDArray[np.int64], of: int, asked: TermSearch) -> tuple[int, Pairs]:
+    """Choose how many of the rarest terms name candidates alone, and which do so in pairs."""
     total = np.cumsum(passages)
-    return max(
-        int(np.searchsorted(total, candidates, side="right")),
-        min(int(np.searchsorted(total, k)) + 1, len(total)),
-    )
+    if total[-1] <= asked.candidates:
+        return len(total), ()
+    alone = int(np.searchsorted(total, _ALONE * asked.candidates, side="right"))
+    found = float(total[alone - 1]) if alone else 0.0
+    left = asked.candidates - found
+    meeting = _TOGETHER * passages / max(of, int(passages[-1]))
+    pairs: list[tuple[int, Sequence[int]]] = []
+    for anchor in range(alone, min(alone + _ANCHORS, len(total) - 1)):
+        estimates = np.cumsum(passages[anchor] * meeting[anchor + 1 :])
+        beside = int(np.searchsorted(estimates, left, side="right"))
+        if not beside:
+            break
+        left -= estimates[beside - 1]
+        pairs.append((anchor, range(anchor + 1, anchor + 1 + beside)))
+    if asked.candidates - left < asked.k:
+        return _least(passages, asked.k), ()
+    return alone, pairs
+
+
+def _least(passages: NDArray[np.int64], k: int) -> int:
+    """Say how many of the rarest terms it takes to name k candidates, as far as can be told."""
+    return min(int(np.searchsorted(np.cumsum(passages), k)) + 1, len(passages))
 
 
 async def _scored_by(
-    connection: AsyncConnection, layout: Layout, asked: TermSearch, ids: Sequence[int]
+    connection: AsyncConnection, layout: Layout, asked: TermSearch, named: dict[str, list[int]]
 ) -> Rows:
-    statement = scoring(layout, connection.dialect, filtered=asked.condition is not None)
-    given = {"query": _written(asked.query), "ids": ids, "k": asked.k} | _path(asked.condition)
+    filtered = asked.condition is not None
+    statement = scoring(layout, connection.dialect, filtered=filtered, pairs=len(named) // 2)
+    given: dict[str, Any] = {"query": _written(asked.query), "k": asked.k}
+    given |= named | _path(asked.condition)
     return await rows_of_last(connection, (_SETTINGS, {}), (statement, given))
+
+
+def _names(ids: Sequence[int], alone: int, pairs: Pairs) -> dict[str, list[int]]:
+    """Give the parameters of ``_having``."""
+    named = {"ids": list(ids[:alone])}
+    for number, (anchor, beside) in enumerate(pairs):
+        named |= {
+            f"anchor{number}": [ids[anchor]],
+            f"beside{number}": [ids[place] for place in beside],
+        }
+    return named
 
 
 def _score(row: tuple[Any, ...]) -> float:
@@ -126,13 +180,15 @@ def _score(row: tuple[Any, ...]) -> float:
 
 
 @lru_cache(maxsize=256)
-def scoring(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
+def scoring(layout: Layout, dialect: Dialect, *, filtered: bool, pairs: int = 0) -> str:
     """Write the statement of a search: chunk id, run id, distance."""
     table = layout.terms
     query = cast(bindparam("query", type_=Text), SPARSEVEC(TERM_IDS))
     distance: ColumnElement[float] = table.c.weights.op("<#>", return_type=Double())(query)
     found = select(table.c.chunk_id, table.c.run_id, distance.label("distance"))
-    statement = _having(found, table, filtered=filtered).order_by("distance", "chunk_id")
+    statement = _having(found, table, filtered=filtered, pairs=pairs).order_by(
+        "distance", "chunk_id"
+    )
     return str(statement.limit(bindparam("k", type_=Integer)).compile(dialect=dialect))
 
 
@@ -143,11 +199,15 @@ def naming(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
     return str(_having(found, layout.terms, filtered=filtered).compile(dialect=dialect))
 
 
-def _having(statement: Select[Any], table: Table, *, filtered: bool) -> Select[Any]:
-    """Keep the points with any of the terms, and of those the ones that pass."""
-    statement = statement.where(
-        table.c.terms.op("&&", is_comparison=True)(bindparam("ids", type_=ARRAY(Integer)))
-    )
+def _having(statement: Select[Any], table: Table, *, filtered: bool, pairs: int = 0) -> Select[Any]:
+    """Keep the points with any of the terms, or with both of a pair, and of those what passes."""
+
+    def any_of(name: str) -> ColumnElement[bool]:
+        overlap = table.c.terms.op("&&", is_comparison=True, return_type=Boolean())
+        return overlap(bindparam(name, type_=ARRAY(Integer)))
+
+    both = [and_(any_of(f"anchor{number}"), any_of(f"beside{number}")) for number in range(pairs)]
+    statement = statement.where(or_(any_of("ids"), *both))
     if not filtered:
         return statement
     return statement.where(path_clause(table.c.fields, bindparam("path", type_=Text)))
