@@ -11,6 +11,7 @@ from procrastinate.exceptions import ProcrastinateException
 
 from ingest.tasks import Event, Tell, make_app
 from search_app.bootstrap import Services, open_services
+from search_app.catalog import queries
 from search_app.catalog.engine import transaction
 from search_app.config import Settings
 from search_app.errors import CatalogError
@@ -20,6 +21,9 @@ from search_app.jobs.upkeep import forget_old, take_over
 HEARTBEAT_S = 5.0
 POLL_S = 1.0
 """How long a job may wait that was not announced: one whose lock became free, or is due again."""
+
+FORGOTTEN_AT_ONCE = 5_000
+"""Searches deleted in one transaction, so that none is a long one."""
 
 _UPKEEP_S = 5.0
 _FORGET_S = 3600.0
@@ -116,7 +120,19 @@ async def _keep_up(services: Services, tell: Tell) -> None:
         if time.monotonic() - forgotten > _FORGET_S:
             async with transaction(services.engine) as connection:
                 await forget_old(connection)
+            await forget_searches(services)
             forgotten = time.monotonic()
+
+
+async def forget_searches(services: Services) -> int:
+    """Delete the searches that are older than the settings want, and say how many."""
+    days = services.settings.query_log_days
+    deleted, gone = 0, FORGOTTEN_AT_ONCE if days else 0
+    while gone == FORGOTTEN_AT_ONCE:
+        async with transaction(services.engine) as connection:
+            gone = await queries.forget_old(connection, days=days, most=FORGOTTEN_AT_ONCE)
+        deleted += gone
+    return deleted
 
 
 async def _upkeep(services: Services, tell: Tell) -> None:

@@ -3,7 +3,10 @@
 import asyncio
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
@@ -13,7 +16,8 @@ from search_app.errors import InvalidInputError
 from search_app.types import JSON, Hit, Mode, SearchResult
 
 if TYPE_CHECKING:
-    from search_app.retrieval import SearchRequest
+    from search_app.golden import GoldenReport, GoldenRequest
+    from search_app.retrieval import SearchRequest, SimilarRequest
 
 app = typer.Typer(
     name="search-app",
@@ -88,6 +92,72 @@ def search(
 
 
 @app.command()
+def similar(
+    chunk_id: Annotated[str, typer.Argument(help="Id of a passage, as --json prints it.")],
+    k: Annotated[int, typer.Option("--k", help="How many hits.")] = 10,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="FIELD=VALUE, as often as needed: language=ja, type=pdf."),
+    ] = None,
+    *,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="hybrid, semantic or keyword; unset: UNMOVED_SEARCH_MODE."),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare with every vector, missing none.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find passages like a passage, in its collection."""
+    from search_app.retrieval import SimilarRequest
+
+    settings = load_settings()
+    request = SimilarRequest(
+        chunk_id=_passage_id(chunk_id), k=k, filters=filters or (), mode=_mode(mode), exact=exact
+    )
+    result = wait_for(_similar(settings, request), settings)
+    if as_json:
+        of_queries = ("search_id", "query", "unknown_words", "suggestion")
+        shown = result_json(result)
+        print_json({name: value for name, value in shown.items() if name not in of_queries})
+    else:
+        _print(result)
+
+
+@app.command()
+def golden(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    collection: Annotated[
+        str | None, typer.Option(help="The collection that was searched.")
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="Only feedback from that day on (UTC): 2026-01-31.")
+    ] = "",
+    min_judgements: Annotated[
+        int, typer.Option(min=1, help="Leave out queries with fewer judged documents.")
+    ] = 1,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make a golden set of the feedback on hits, to measure search with."""
+    from search_app.golden import GoldenRequest
+
+    settings = load_settings()
+    request = GoldenRequest(
+        folder=folder,
+        collection=settings.collection if collection is None else collection,
+        since=_day(since) if since else None,
+        min_judgements=min_judgements,
+    )
+    report = wait_for(_golden(settings, request), settings)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_golden(report)
+
+
+@app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; loopback if unset.")] = "",
     port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.")] = -1,
@@ -142,6 +212,21 @@ async def _search(settings: Settings, request: "SearchRequest") -> SearchResult:
         return await services.searcher.search(request)
 
 
+async def _similar(settings: Settings, request: "SimilarRequest") -> SearchResult:
+    from search_app.bootstrap import open_services
+
+    async with open_services(settings, create=False) as services:
+        return await services.searcher.similar(request)
+
+
+async def _golden(settings: Settings, request: "GoldenRequest") -> "GoldenReport":
+    from search_app.bootstrap import open_services
+    from search_app.golden import write_golden
+
+    async with open_services(settings, create=False) as services:
+        return await write_golden(services.engine, request)
+
+
 async def _migrate(settings: Settings, revision: str) -> str:
     from search_app.bootstrap import open_database
     from search_app.catalog import migrate as migrations
@@ -162,6 +247,22 @@ def _mode(name: str | None) -> Mode | None:
     raise InvalidInputError(f"mode {name!r} is not known; write hybrid, semantic or keyword")
 
 
+def _passage_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as exc:
+        raise InvalidInputError(
+            f"{text[:50]!r} is no id of a passage; search-app search --json prints them"
+        ) from exc
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as exc:
+        raise InvalidInputError(f"--since {text[:30]!r} is no day; write 2026-01-31") from exc
+
+
 def result_json(result: SearchResult) -> JSON:
     """Give a result in the shape that users of ``--json`` rely on."""
     return {
@@ -170,6 +271,7 @@ def result_json(result: SearchResult) -> JSON:
         "mode": result.mode,
         "notices": [asdict(notice) for notice in result.notices],
         "unknown_words": list(result.unknown_words),
+        "suggestion": result.suggestion,
         "collection": result.collection,
         "hits": [_hit_json(hit) for hit in result.hits],
         "index_id": str(result.index_id),
@@ -215,6 +317,8 @@ def _print(result: SearchResult) -> None:
         text = printable(" ".join(hit.text.split()))
         shown = text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "…"
         console.print(Text(f"     {shown}\n"))
+    if result.suggestion is not None:
+        console.print(f"did you mean: {printable(result.suggestion)}", style="yellow", markup=False)
     for notice in result.notices:
         console.print(Text(f"note: {printable(notice.reason)}", "yellow"))
     if not result.hits:
@@ -225,3 +329,20 @@ def _print(result: SearchResult) -> None:
             "dim",
         )
     )
+
+
+def _print_golden(report: "GoldenReport") -> None:
+    typer.echo(
+        f"{report.folder}: {report.documents:,} documents, {report.queries:,} queries, "
+        f"{report.judgements:,} judgements ({report.answers:,} of score 1)"
+    )
+    left_out = {
+        "ties": report.ties,
+        "on documents that are gone": report.gone,
+        "queries with too few judgements": report.thin,
+    }
+    told = [f"{number:,} {what}" for what, number in left_out.items() if number]
+    if told:
+        typer.echo(f"left out: {', '.join(told)}")
+    if not report.answers:
+        typer.echo("no query has an answer yet, so nothing can be measured with this set")

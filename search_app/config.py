@@ -177,6 +177,12 @@ class Settings(BaseSettings):
     query_log: bool = Field(
         default=True, description="Keep the texts of searches; off keeps only their hashes."
     )
+    query_log_days: int = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="Days that searches are kept, with the feedback on their hits; 0: for ever.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="What is written to standard error."
     )

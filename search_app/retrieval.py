@@ -30,14 +30,22 @@ from search_app.errors import (
     RerankerError,
     UnmovedError,
 )
-from search_app.filters import Filter
+from search_app.filters import AnyOf, Filter, Not
 from search_app.fusion import DEPTH, Method
 from search_app.grammar import parse_filter
 from search_app.identity import Prover
 from search_app.lexical import analyse
+from search_app.likeness import (
+    Seeds,
+    mean_vector,
+    seeds_of_chunk,
+    seeds_of_document,
+    strongest_terms,
+)
 from search_app.question import Question, read_question
 from search_app.ranking import BM25, DENSE, LISTS, Found, Ranking, live_hits, merged, reranked
 from search_app.rerankers.base import Reranker
+from search_app.spelling import Speller
 from search_app.stores.base import MAX_K, VectorStore
 from search_app.types import Hit, Index, Mode, Notice, Scored, SearchResult, TermQuery, Vector
 
@@ -74,13 +82,29 @@ class SearchRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimilarRequest:
+    """What passages are to be like: one passage, or all of one document; one of the two is given.
+
+    The rest is as in a search.
+    """
+
+    chunk_id: UUID | None = None
+    document_id: UUID | None = None
+    k: int = 10
+    filters: Sequence[str] = ()
+    mode: Mode | None = None
+    exact: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Search:
-    """A request that was checked and read."""
+    """A request that was checked and read; passages of ``without`` are no answer."""
 
     request: SearchRequest
     question: Question
     filter: Filter | None
     ranking: Ranking
+    without: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +145,7 @@ class Searcher:
         self._ranking = ranking or Ranking()
         self._reranker = reranker
         self._keep_texts = keep_texts
+        self._speller = Speller(engine)
         # Query vectors embedded since the last proof, by model version and hash of the text.
         self._fresh: defaultdict[UUID, dict[bytes, Vector]] = defaultdict(dict)
 
@@ -148,12 +173,14 @@ class Searcher:
             target = await serving(connection, request.collection, _hash(question.text))
         prepared = await self._prepare(search, target)
         found, more = await self._find(search, target, prepared)
+        suggestion = await self._speller.suggestion(query, prepared.unknown_words, target)
         result = SearchResult(
             search_id=uuid4(),
             query=query,
             mode=search.ranking.mode,
             notices=prepared.notices,
             unknown_words=prepared.unknown_words,
+            suggestion=suggestion,
             collection=target.collection.name,
             hits=_hits(search, target, found),
             index_id=target.index.id,
@@ -166,6 +193,57 @@ class Searcher:
         )
         await self._log(request, target, result)
         return result
+
+    async def similar(self, request: SimilarRequest) -> SearchResult:
+        """Find passages like a passage or a document, in its collection; they are not logged.
+
+        By meaning, that is to say nearest to its vector or to the mean of its vectors; by words,
+        to its strongest terms; by both, as a search fuses them. What was asked with is left out.
+
+        Raises:
+            InvalidInputError: the request cannot be meant; says what to write instead.
+            NotFoundError: no such passage or document, or it has no vector yet.
+            StoreError: the store does not answer.
+            CatalogError: the catalog does not answer.
+        """
+        started = time.perf_counter()
+        _check_range(request.k, 1)
+        seeds = await self._seeds(request)
+        target = seeds.target
+        asked = SearchRequest(
+            query="",
+            collection=target.collection.name,
+            k=request.k,
+            mode=request.mode,
+            rerank=False,
+            exact=request.exact,
+        )
+        search = _Search(
+            request=asked,
+            question=Question(""),
+            filter=_without_source(parse_filter(request.filters), seeds),
+            ranking=_ranking(self._ranking, asked),
+            without=seeds.own,
+        )
+        prepared = await self._prepare_like(search, seeds)
+        found, more = await self._find(search, target, prepared)
+        return SearchResult(
+            search_id=uuid4(),
+            query="",
+            mode=search.ranking.mode,
+            notices=prepared.notices,
+            unknown_words=(),
+            suggestion=None,
+            collection=target.collection.name,
+            hits=_hits(search, target, found),
+            index_id=target.index.id,
+            model_version_id=target.version.id,
+            model=target.version.name,
+            exact=request.exact,
+            more=more,
+            took_ms=(time.perf_counter() - started) * 1000,
+            searched_at=datetime.now(UTC),
+        )
 
     async def warm(self) -> None:
         """Load and prove the models of all active indexes, so that no search has to wait for it.
@@ -247,18 +325,36 @@ class Searcher:
                 notices.append(Notice(kind="not_semantic", reason=str(exc)))
         return _Prepared(vector=vector, terms=terms, unknown_words=unknown, notices=notices)
 
+    async def _seeds(self, request: SimilarRequest) -> Seeds:
+        match request.chunk_id, request.document_id:
+            case UUID() as chunk_id, None:
+                return await seeds_of_chunk(self._engine, chunk_id)
+            case None, UUID() as document_id:
+                return await seeds_of_document(self._engine, document_id)
+        raise InvalidInputError("name either a passage or a document to find similar ones")
+
+    async def _prepare_like(self, search: _Search, seeds: Seeds) -> _Prepared:
+        """Make of passages what each list is asked with."""
+        notices: list[Notice] = []
+        vector: Vector | None = None
+        terms: TermQuery | None = None
+        lists = LISTS[search.ranking.mode]
+        if BM25 in lists:
+            lexicon = seeds.target.lexicon
+            if lexicon is None or not lexicon.complete:
+                notices.append(_no_terms(search, seeds.target))
+            else:
+                terms = await strongest_terms(self._engine, seeds, lexicon)
+        if DENSE in lists:
+            vector = await mean_vector(self._store(seeds.target.index.store), seeds)
+        return _Prepared(vector=vector, terms=terms, unknown_words=(), notices=notices)
+
     async def _terms(
         self, search: _Search, target: Serving
     ) -> tuple[TermQuery | None, Sequence[str], Notice | None]:
         lexicon = target.lexicon
         if lexicon is None or not lexicon.complete:
-            reason = (
-                f"collection {target.collection.name!r} was filled before there was keyword "
-                "search; run: ingest add on anything of it, once"
-            )
-            if search.ranking.mode == "keyword":
-                raise InvalidInputError(reason)
-            return None, (), Notice(kind="not_keyword", reason=reason)
+            return None, (), _no_terms(search, target)
         analysed = analyse(search.question.text, lexicon.weighting.analyzer)
         async with reading(self._engine) as connection:
             known = await lexicons.frequencies(connection, target.index.id, analysed.counts)
@@ -285,7 +381,7 @@ class Searcher:
             hits = await live_hits(
                 self._engine, candidates, search.question, wanted, fold=search.request.fold
             )
-            cut = any(len(found) == depth for found in lists.values())
+            cut = any(len(found) >= depth for found in lists.values())
             if len(hits) >= wanted or not cut or depth == MAX_K:
                 break
             depth = min(depth * 4, MAX_K)
@@ -301,14 +397,19 @@ class Searcher:
     ) -> dict[str, list[Scored]]:
         """Ask the store for what can be asked for, each list at the same time."""
         store = self._store(index.store)
-        options: _Options = {"k": depth, "filter": search.filter, "exact": search.request.exact}
+        # What is left out afterwards comes on top.
+        k = min(depth + len(search.without), MAX_K)
+        options: _Options = {"k": k, "filter": search.filter, "exact": search.request.exact}
         asked: dict[str, Awaitable[list[Scored]]] = {}
         if prepared.vector is not None:
             asked[DENSE] = store.search(index.id, prepared.vector, **options)
         if prepared.terms is not None:
             asked[BM25] = store.search_terms(index.id, prepared.terms, **options)
-        found = await asyncio.gather(*asked.values())
-        return dict(zip(asked, found, strict=True))
+        lists = await asyncio.gather(*asked.values())
+        return {
+            name: [each for each in found if each.chunk_id not in search.without][:depth]
+            for name, found in zip(asked, lists, strict=True)
+        }
 
     async def _rerank(
         self, reranker: Reranker, search: _Search, prepared: _Prepared, hits: list[Found]
@@ -363,13 +464,40 @@ def check_request(request: SearchRequest) -> str:
         )
     if "\x00" in query or any("\ud800" <= character <= "\udfff" for character in query):
         raise InvalidInputError("the query has a NUL or half of a surrogate pair; remove it")
-    if not 1 <= request.k <= MAX_K:
-        raise InvalidInputError(f"k is {request.k}; write a number from 1 to {MAX_K}")
-    if not 1 <= request.first_rank <= MAX_K or request.first_rank - 1 + request.k > MAX_K:
+    _check_range(request.k, request.first_rank)
+    return query
+
+
+def _check_range(k: int, first_rank: int) -> None:
+    if not 1 <= k <= MAX_K:
+        raise InvalidInputError(f"k is {k}; write a number from 1 to {MAX_K}")
+    if not 1 <= first_rank <= MAX_K or first_rank - 1 + k > MAX_K:
         raise InvalidInputError(
             f"only the first {MAX_K} hits can be paged through; narrow the search"
         )
-    return query
+
+
+def _no_terms(search: _Search, target: Serving) -> Notice:
+    """Say that an index has no terms, or not all.
+
+    Raises:
+        InvalidInputError: terms are all that was to be searched by.
+    """
+    reason = (
+        f"collection {target.collection.name!r} was filled before there was keyword "
+        "search; run: ingest add on anything of it, once"
+    )
+    if search.ranking.mode == "keyword":
+        raise InvalidInputError(reason)
+    return Notice(kind="not_keyword", reason=reason)
+
+
+def _without_source(given: Filter | None, seeds: Seeds) -> Filter | None:
+    """Have the store leave out what may fill its lists: a long document that is its own source."""
+    if len(seeds.own) < DEPTH or seeds.document.uri != seeds.document.source:
+        return given
+    other = Not(condition=AnyOf(field="source", values=(seeds.document.source,)))
+    return Filter(conditions=(*(given.conditions if given else ()), other))
 
 
 def _ranking(default: Ranking, request: SearchRequest) -> Ranking:

@@ -272,8 +272,9 @@ class Notice:
 class SearchResult:
     """The hits of one search and what answered it; ``took_ms`` includes embedding the query.
 
-    ``search_id`` names it in the query log. ``unknown_words`` are words of the query that no
-    passage of the index has.
+    ``search_id`` names it in the query log; a search for what is similar has no query and is not
+    logged. ``unknown_words`` are words of the query that no passage of the index has;
+    ``suggestion`` is the query with near words that some have, None where there are none.
     """
 
     search_id: UUID
@@ -281,6 +282,7 @@ class SearchResult:
     mode: Mode
     notices: Sequence[Notice]
     unknown_words: Sequence[str]
+    suggestion: str | None
     collection: str
     hits: Sequence[Hit]
     index_id: UUID

@@ -140,6 +140,19 @@ _FREQUENCIES = text("""
 """)
 
 
+async def words(connection: AsyncConnection, index_id: UUID, most: int) -> list[tuple[str, int]]:
+    """List the words of an index and in how many passages each is, the commonest first."""
+    found = await connection.execute(_WORDS, {"index_id": index_id, "most": most})
+    return [(row.word, row.passages) for row in found]
+
+
+_WORDS = text("""
+    SELECT word, passages FROM term_frequencies
+    WHERE index_id = :index_id AND word IS NOT NULL
+    ORDER BY passages DESC, term_id LIMIT :most
+""")
+
+
 def _having(passages: Sequence[Analysed]) -> dict[int, int]:
     # In the order of the key, so that two writers cannot wait for each other.
     having = Counter(term for passage in passages for term in passage.counts)

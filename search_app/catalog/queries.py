@@ -71,3 +71,24 @@ async def log_search(connection: AsyncConnection, search: LoggedSearch) -> None:
     """
     lists = {name: list(getattr(search, name)) for name in ("filters", "hit_ids", "scores")}
     await connection.execute(_LOG, {**vars(search), **lists})
+
+
+# Along the index of each collection; a condition on the time alone would read the whole log.
+_FORGET = text(
+    """
+    DELETE FROM query_log WHERE id IN (
+        SELECT old.id FROM collections CROSS JOIN LATERAL (
+            SELECT id FROM query_log
+            WHERE collection_id = collections.id
+                AND created_at < now() - make_interval(days => :days)
+            ORDER BY created_at LIMIT :most
+        ) AS old LIMIT :most
+    )
+    """
+)
+
+
+async def forget_old(connection: AsyncConnection, *, days: int, most: int) -> int:
+    """Delete searches older than that with their feedback, at most so many, and say how many."""
+    result = await connection.execute(_FORGET, {"days": days, "most": most})
+    return result.rowcount

@@ -4,6 +4,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Double,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -336,4 +338,19 @@ query_log = Table(
     Column("mode", Text, nullable=False, server_default=text("'semantic'")),
     _time("created_at"),
     Index("ix_query_log_collection_id_created_at", "collection_id", "created_at"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("search_id", Uuid, ForeignKey("query_log.id", ondelete="CASCADE"), primary_key=True),
+    # Neither is a reference: what was said of a document holds again once it is back.
+    Column("chunk_id", Uuid, primary_key=True),
+    Column("document_id", Uuid, nullable=False),
+    # Rank of the hit in that search, from 1.
+    Column("position", Integer, nullable=False),
+    Column("verdict", SmallInteger, nullable=False),
+    _time("created_at"),
+    CheckConstraint("verdict IN (-1, 1)", name="ck_feedback_verdict"),
+    Index("ix_feedback_chunk_id", "chunk_id"),
 )

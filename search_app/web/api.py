@@ -9,7 +9,7 @@ from search_app.catalog import chunks, collections, documents, indexes, models, 
 from search_app.catalog.engine import transaction
 from search_app.errors import NotFoundError
 from search_app.retrieval import SearchRequest
-from search_app.types import ModelVersion, Run
+from search_app.types import Hit, ModelVersion, Run
 from search_app.web.answers import described
 from search_app.web.deps import ServicesDep
 from search_app.web.examples import DETAILS
@@ -87,28 +87,12 @@ async def search(services: ServicesDep, body: SearchBody) -> SearchAnswer:
         )
     )
     return SearchAnswer(
-        hits=[
-            HitJson(
-                rank=hit.rank,
-                chunk_id=hit.chunk_id,
-                document=DocumentOfHit.model_validate(hit.document),
-                text=hit.text,
-                heading_path=list(hit.heading_path),
-                page=hit.page,
-                score=hit.score,
-                scores=dict(hit.scores),
-                ranks=dict(hit.ranks),
-                similar=list(hit.similar),
-                run_id=hit.run_id,
-                model_version_id=hit.model_version_id,
-                index_id=hit.index_id,
-            )
-            for hit in result.hits
-        ],
+        hits=[hit_json(hit) for hit in result.hits],
         search_id=result.search_id,
         mode=result.mode,
         notices=[NoticeJson.model_validate(notice) for notice in result.notices],
         unknown_words=list(result.unknown_words),
+        suggestion=result.suggestion,
         collection=result.collection,
         index_id=result.index_id,
         model_version_id=result.model_version_id,
@@ -243,6 +227,25 @@ async def list_models(services: ServicesDep) -> Models:
 
 def _run(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in RunJson.model_fields}
+
+
+def hit_json(hit: Hit) -> HitJson:
+    """Give a hit as JSON."""
+    return HitJson(
+        rank=hit.rank,
+        chunk_id=hit.chunk_id,
+        document=DocumentOfHit.model_validate(hit.document),
+        text=hit.text,
+        heading_path=list(hit.heading_path),
+        page=hit.page,
+        score=hit.score,
+        scores=dict(hit.scores),
+        ranks=dict(hit.ranks),
+        similar=list(hit.similar),
+        run_id=hit.run_id,
+        model_version_id=hit.model_version_id,
+        index_id=hit.index_id,
+    )
 
 
 def model_json(version: ModelVersion) -> ModelJson:

@@ -15,12 +15,14 @@ from search_app.errors import UnmovedError
 from search_app.web import (
     api,
     api_actions,
+    api_assist,
     api_collections,
     collection_pages,
     docs_page,
     document_list_page,
     document_page,
     failure_pages,
+    feedback_page,
     health,
     job_pages,
     model_pages,
@@ -38,6 +40,7 @@ from search_app.web.guard import Guard, served_hosts
 from search_app.web.keys import load_key
 from search_app.web.problems import ProblemError
 from search_app.web.rendering import Renderer
+from search_app.web.suggesting import Suggester
 
 DESCRIPTION = """
 Search over your own documents. Every answer names the index, the model version and the run that
@@ -59,6 +62,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         async with nullcontext(services) if services else open_services(settings) as opened:
             app.state.services = opened
             app.state.counter = Counter(opened.engine)
+            app.state.suggester = Suggester(opened.engine, past=settings.query_log)
             yield
 
     app = FastAPI(
@@ -83,10 +87,11 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         document_list_page,
         upload_page,
         failure_pages,
+        feedback_page,
         job_pages,
         model_pages,
     )
-    for module in (api, api_collections, api_actions, *pages, *care):
+    for module in (api, api_collections, api_actions, api_assist, *pages, *care):
         app.include_router(module.router)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign] # the way FastAPI documents
     return app

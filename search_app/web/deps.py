@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from search_app.bootstrap import Services
 from search_app.errors import NotFoundError
 from search_app.web.counting import Counter
+from search_app.web.suggesting import Suggester
 
 
 def _services(request: Request) -> Services:
@@ -20,11 +21,19 @@ def _counter(request: Request) -> Counter:
     return made
 
 
+def _suggester(request: Request) -> Suggester:
+    made: Suggester = request.app.state.suggester
+    return made
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 """The services that the application opened when it started."""
 
 CounterDep = Annotated[Counter, Depends(_counter)]
 """What counts documents, and remembers."""
+
+SuggesterDep = Annotated[Suggester, Depends(_suggester)]
+"""What knows how to go on from what was typed."""
 
 
 def page_id(text: str, noun: str) -> UUID:

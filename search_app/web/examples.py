@@ -69,6 +69,7 @@ EXAMPLES: Mapping[str, JSON] = {
         "mode": "hybrid",
         "notices": [],
         "unknown_words": [],
+        "suggestion": None,
         "collection": "default",
         "index_id": _INDEX,
         "model_version_id": _MODEL,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -55,3 +56,15 @@ async def _posted(request: Request) -> PostedForm:
 
 PostedFormDep = Annotated[PostedForm, Depends(_posted)]
 """The form that was posted, its token checked."""
+
+
+def came_from(request: Request) -> str | None:
+    """Give the path of the page that posted, as the browser tells it; never another site's."""
+    try:
+        referrer = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return None
+    if referrer.netloc.lower() != request.headers["host"].lower():
+        return None
+    path = "/" + referrer.path.lstrip("/\\")
+    return f"{path}?{referrer.query}" if referrer.query else path

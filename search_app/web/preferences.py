@@ -1,13 +1,13 @@
 """The choosers of theme and language: forms that set a cookie and so work without scripts."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
 from search_app.errors import InvalidInputError
 from search_app.web import translation
+from search_app.web.forms import came_from
 from search_app.web.rendering import THEME_COOKIE, THEMES, Renderer
 
 _YEAR_S = 365 * 24 * 3600
@@ -48,7 +48,7 @@ def _check_token(request: Request, token: str) -> None:
 
 
 def _kept(request: Request, cookie: str, value: str) -> Response:
-    response = RedirectResponse(_came_from(request), status_code=303)
+    response = RedirectResponse(came_from(request) or "/", status_code=303)
     response.set_cookie(
         cookie,
         value,
@@ -58,15 +58,3 @@ def _kept(request: Request, cookie: str, value: str) -> Response:
         secure=request.url.scheme == "https",
     )
     return response
-
-
-def _came_from(request: Request) -> str:
-    """Give the path of the page that posted, as the browser tells it; never another site's."""
-    try:
-        referrer = urlsplit(request.headers.get("referer", ""))
-    except ValueError:
-        return "/"
-    if referrer.netloc.lower() != request.headers["host"].lower():
-        return "/"
-    path = "/" + referrer.path.lstrip("/\\")
-    return f"{path}?{referrer.query}" if referrer.query else path

@@ -106,7 +106,8 @@ class NoticeJson(Model):
 class SearchAnswer(Model):
     """The hits, best first, and what answered. ``more`` says that further hits can be paged to.
 
-    ``unknown_words`` are words of the query that no passage has.
+    ``unknown_words`` are words of the query that no passage has; ``suggestion`` is the query with
+    words in their place that some have, null where there are none near.
     """
 
     model_config = _example("answer")
@@ -116,6 +117,7 @@ class SearchAnswer(Model):
     mode: Mode
     notices: list[NoticeJson]
     unknown_words: list[str]
+    suggestion: str | None
     collection: str
     index_id: UUID
     model_version_id: UUID
