@@ -27,7 +27,7 @@ TERM_IDS = 1_000_000_000
 ANALYZERS = ("bigram", "sudachi")
 """How scripts without spaces are cut: pairs of characters, or words (the extra ``sudachi``)."""
 
-VERSION = 1
+VERSION = 2
 """Rises with every change of these rules that would give some text other terms."""
 
 STOP_WORDS = frozenset(
@@ -37,6 +37,12 @@ STOP_WORDS = frozenset(
         "then there these they this to was will with",
     )
 )
+
+LONGEST_TERM = 128
+"""Most characters of a word or an identifier; nobody looks for what is longer, as encoded data is.
+
+No hash in common use is longer. Its parts, where it has any, are terms all the same.
+"""
 
 HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 SPACELESS = (
@@ -50,7 +56,7 @@ _MARKED = rf"(?:{_LETTER}[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u064b-\u065f\u
 _RUN = re.compile(
     rf"(?P<spaceless>[{SPACELESS}]+)"
     # C++ and C# keep their signs; a joint holds together only what stands on both of its sides.
-    rf"|(?P<joined>_*{_MARKED}+(?:(?:[-./:@+'’]|_+|,(?=\d{{3}})){_MARKED}+)*"
+    rf"|(?P<joined>{_MARKED}+(?:(?:[-./:@+'’]|_++|,(?=\d{{3}})){_MARKED}+)*"
     r"(?:\+\+(?![\w+])|#(?!\w))?)"
 )
 _PART = re.compile(rf"{_MARKED}+(?:['’]{_MARKED}+)?")
@@ -59,6 +65,14 @@ _NAME = re.compile(rf"\d|[_/:@+#.]|{_HUMP.pattern}")
 _POSSESSIVE = re.compile("['’]s?$")
 _HAN = re.compile(f"[{HAN}]")
 _WITHIN = re.compile(f"[{SPACELESS}]")
+
+_JOINING = frozenset(
+    "ﾞﾟ\u09be\u09d7\u0b3e\u0b56\u0b57\u0bbe\u0bd7\u0cc2\u0cd5\u0cd6\u0d3e\u0d57\u0dcf\u0ddf\u102e"
+).union(map(chr, [*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]))
+"""What may become one character with the one before it, though it is no mark: か ﾞ, ᄒ ᅡ ᆫ, ெ ா."""
+
+_SUDACHI_TAKES = 12_000
+"""Characters that are certainly less than the 49,149 bytes that Sudachi takes at once."""
 
 _local = threading.local()
 
@@ -141,10 +155,10 @@ def _normalised(text: str) -> tuple[str, list[tuple[int, int]] | None]:
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    """Cut a text into characters with the marks that follow them: ｶﾞ is one."""
+    """Cut a text into characters with what follows and belongs to them: ｶﾞ is one."""
     start = 0
     for place in range(1, len(text)):
-        if not unicodedata.combining(text[place]) and text[place] not in "ﾞﾟ":
+        if not unicodedata.combining(text[place]) and text[place] not in _JOINING:
             yield start, place
             start = place
     if text:
@@ -153,33 +167,31 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
 
 def _joined_tokens(run: str, start: int) -> Iterator[Token]:
     """Give the terms of words and of what joints hold together."""
-    core = run.strip("_")
-    start += run.index(core) if core else 0
     parts = [
         Token(term, start + low, start + high)
-        for low, high in _parts(core)
-        if (term := _word(core[low:high])) is not None
+        for low, high in _parts(run)
+        if high - low <= LONGEST_TERM and (term := _word(run[low:high])) is not None
     ]
-    whole = _whole(core)
+    whole = _whole(run)
     if whole is not None and [whole] != [token.term for token in parts]:
-        yield Token(whole, start, start + len(core))
+        yield Token(whole, start, start + len(run))
     yield from parts
 
 
-def _parts(core: str) -> Iterator[tuple[int, int]]:
-    for part in _PART.finditer(core):
+def _parts(run: str) -> Iterator[tuple[int, int]]:
+    for part in _PART.finditer(run):
         low = part.start()
-        for hump in _HUMP.finditer(core, part.start(), part.end()):
+        for hump in _HUMP.finditer(run, part.start(), part.end()):
             yield low, hump.start()
             low = hump.start()
         yield low, part.end()
 
 
-def _whole(core: str) -> str | None:
-    """Give an identifier as one term; None where it is no more than its parts."""
-    if _NAME.search(core) is None:
+def _whole(run: str) -> str | None:
+    """Give an identifier as one term; None where it is no more than its parts, or too long."""
+    if len(run) > LONGEST_TERM or _NAME.search(run) is None:
         return None
-    return _folded(_POSSESSIVE.sub("", core.replace(",", "")))
+    return _folded(_POSSESSIVE.sub("", run.replace(",", "")))
 
 
 @lru_cache(maxsize=2**17)
@@ -201,19 +213,14 @@ def _folded(text: str) -> str:
     text = text.casefold()
     if text.isascii():
         return text
-    apart = unicodedata.normalize("NFD", text)
-    kept = [
-        character
-        for place, character in enumerate(apart)
-        if not ("\u0300" <= character <= "\u036f" and _base(apart, place).isascii())
-    ]
+    kept: list[str] = []
+    latin = False
+    for character in unicodedata.normalize("NFD", text):
+        if not unicodedata.combining(character):
+            latin = character.isascii()
+        if not (latin and "\u0300" <= character <= "\u036f"):
+            kept.append(character)
     return unicodedata.normalize("NFC", "".join(kept))
-
-
-def _base(apart: str, place: int) -> str:
-    while place > 0 and unicodedata.combining(apart[place]):
-        place -= 1
-    return apart[place]
 
 
 def _bigrams(run: str, start: int) -> Iterator[Token]:
@@ -227,10 +234,14 @@ def _bigrams(run: str, start: int) -> Iterator[Token]:
 
 def _sudachi_words(run: str, start: int) -> Iterator[Token]:
     """Give the words of a run by their normal form; particles and endings are left out."""
-    for morpheme in _sudachi().tokenize(run):
-        if morpheme.part_of_speech()[0] in ("助詞", "助動詞", "補助記号", "空白"):
-            continue
-        yield Token(morpheme.normalized_form(), start + morpheme.begin(), start + morpheme.end())
+    for low in range(0, len(run), _SUDACHI_TAKES):
+        for morpheme in _sudachi().tokenize(run[low : low + _SUDACHI_TAKES]):
+            if morpheme.part_of_speech()[0] in ("助詞", "助動詞", "補助記号", "空白"):
+                continue
+            place = start + low
+            yield Token(
+                morpheme.normalized_form(), place + morpheme.begin(), place + morpheme.end()
+            )
 
 
 def _sudachi() -> Any:

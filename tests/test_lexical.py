@@ -56,8 +56,24 @@ def test_an_identifier_is_found_by_each_part_and_as_a_whole() -> None:
 
 
 def test_composed_and_decomposed_are_the_same() -> None:
-    for text in ("café Ångström", "ガラスのがく", "İstanbul"):
+    for text in ("café Ångström", "ガラスのがく", "İstanbul", "한국어 값", "கொடி কোন"):
         assert terms(unicodedata.normalize("NFD", text)) == terms(text)
+
+
+def test_what_is_too_long_for_a_word_is_no_term_but_its_parts_are() -> None:
+    digest = "0f" * 64
+    assert terms(digest) == [digest]
+    assert terms(f"before {digest}0 after") == ["befor", "after"]
+    assert terms("e\u0301" * 129) == terms("x" * 1_000_000) == []
+    address = "https://example.org/" + "/".join(["part"] * 40)
+    assert terms(address) == ["https", "exampl", "org", *["part"] * 40]
+
+
+def test_long_lines_are_read_to_their_end() -> None:
+    # Where every place is a beginning that comes to nothing, trying each takes the square of them.
+    line = "_" * 300_000
+    assert terms(line) == []
+    assert terms(f"form: {line}name_{line}x{line}") == ["form", "name", "x"]
 
 
 def test_marks_that_make_letters_stay() -> None:
@@ -77,6 +93,7 @@ def test_sudachi_cuts_words() -> None:
     check_analyzer("sudachi")
     assert terms("東京都の全文検索を使う。", "sudachi") == ["東京", "都", "全文", "検索", "使う"]
     assert terms("Running fast", "sudachi") == ["run", "fast"]
+    assert terms("東京" * 30_000, "sudachi") == ["東京"] * 30_000
 
 
 def test_an_unknown_analyzer_is_named() -> None:
