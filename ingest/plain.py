@@ -88,8 +88,9 @@ def _is_title(text: str, match: re.Match[str], title: str) -> bool:
     if len(match["under"]) > 2 * _columns(title) + 8:
         # The last line above a rule that parts texts.
         return False
-    before = text[: match.start()].rpartition("\n")[0].rpartition("\n")[2]
-    return match.start() == 0 or not before.strip()
+    # Looked for backwards from here: to cut the text off at every title would copy it as often.
+    end = match.start() - 1
+    return end < 0 or not text[text.rfind("\n", 0, end) + 1 : end].strip()
 
 
 def _columns(title: str) -> int:

@@ -144,12 +144,14 @@ def _same(line: str, character: str) -> bool:
 def _indented(lines: Sequence[str], at: int, indent: int) -> int:
     """Count the lines from here on that are indented further, empty ones between them too."""
     size = 0
-    for number, line in enumerate(lines[at:], start=1):
+    # By number: a slice would copy the rest of the text for every block.
+    for place in range(at, len(lines)):
+        line = lines[place]
         if not line.strip():
             continue
         if len(line) - len(line.lstrip()) <= indent:
             break
-        size = number
+        size = place - at + 1
     return size
 
 
@@ -164,10 +166,10 @@ def _table_size(lines: Sequence[str], at: int) -> int:
     """Count the lines of a table; one with lines of ``=`` ends at such a line before a blank."""
     simple = lines[at].lstrip().startswith("=")
     size = 1
-    for number, line in enumerate(lines[at + 1 :], start=2):
-        if not line.strip() and (not simple or _TABLE_RULE.fullmatch(lines[at + number - 2])):
+    for place in range(at + 1, len(lines)):
+        if not lines[place].strip() and (not simple or _TABLE_RULE.fullmatch(lines[place - 1])):
             break
-        size = number
+        size = place - at + 1
     return size
 
 
