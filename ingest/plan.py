@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid5
 
 from ingest.fetching.addresses import is_address
+from ingest.loaders.properties import dated
 from ingest.types import ChunkSpan, LoadedDocument
 from search_app.types import JSON, Chunking
 
@@ -93,12 +94,15 @@ def fields_of(document: LoadedDocument, root: str) -> dict[str, JSON]:
     """Collect what a document can be filtered by, in the shape of filters.py.
 
     Folders are named from the folder that was ingested on, so that they read as people say them.
+    The date is the document's own: a file's would change with every copy of it.
     """
+    day = dated(document.meta)
     return {
         "language": document.language,
         "source": document.source,
         "folder": _folders(document.source, root),
         "type": document.media_type,
+        **({"date": day} if day else {}),
         "meta": {**_encoding(document), **document.meta},
     }
 

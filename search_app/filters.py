@@ -12,7 +12,7 @@ holds where any of its values does. How filters are written is in filter_grammar
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -140,22 +140,24 @@ def passes(fields: Mapping[str, JSON], filter: Filter | None) -> bool:  # noqa: 
 
 def _holds(fields: Mapping[str, JSON], condition: Condition) -> bool:
     match condition:
-        case AnyOf():
-            held = field_values(fields, condition.field)
-            return any(_equal(value, wanted) for value in held for wanted in condition.values)
-        case Compare():
-            compare = _COMPARE[condition.comparison]
-            held = field_values(fields, condition.field)
-            return any(
-                _orderable(value, condition.value) and compare(value, condition.value)
-                for value in held
-            )
+        case AnyOf() | Compare():
+            return holds_for(field_values(fields, condition.field), condition)
         case Not():
             return not _holds(fields, condition.condition)
         case And():
             return all(_holds(fields, each) for each in condition.conditions)
         case Or():
             return any(_holds(fields, each) for each in condition.conditions)
+
+
+def holds_for(values: Sequence[JSON], condition: AnyOf | Compare) -> bool:
+    """Say whether a condition holds for a field that has these values."""
+    if isinstance(condition, AnyOf):
+        return any(_equal(value, wanted) for value in values for wanted in condition.values)
+    compare = _COMPARE[condition.comparison]
+    return any(
+        _orderable(value, condition.value) and compare(value, condition.value) for value in values
+    )
 
 
 def _equal(left: JSON, right: Scalar) -> bool:

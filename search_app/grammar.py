@@ -33,10 +33,14 @@ from search_app.filters import (
     Not,
     Or,
     Scalar,
+    leaves,
 )
 
 MOST_FILTERS = 20
 LONGEST_FILTER = 500
+MOST_COMPARISONS = 200
+"""Most comparisons in all filters of one search together."""
+
 DEEPEST = 10
 """Most parentheses and ``not`` within each other."""
 
@@ -81,6 +85,12 @@ def parse_filter(texts: Sequence[str]) -> Filter | None:
     """
     _check_texts(texts)
     conditions = tuple(_Reader(text).whole() for text in texts if text.strip())
+    number = sum(1 for condition in conditions for _ in leaves(condition))
+    if number > MOST_COMPARISONS:
+        raise InvalidInputError(
+            f"{number} comparisons are too many; at most {MOST_COMPARISONS} work, and a list such "
+            "as type=pdf,markdown is one"
+        )
     return Filter(conditions=conditions) if conditions else None
 
 

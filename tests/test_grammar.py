@@ -11,6 +11,7 @@ from search_app.filters import And, Compare, Comparison, Condition, Not, Or, pas
 from search_app.grammar import (
     DEEPEST,
     LONGEST_FILTER,
+    MOST_COMPARISONS,
     parse_filter,
     read_choice,
     write_choice,
@@ -242,6 +243,13 @@ def test_nesting_ends_where_it_is_said_to() -> None:
     for opening in ("(", "not ", "not(", "(not "):
         with pytest.raises(InvalidInputError):
             one((opening * LONGEST_FILTER)[:LONGEST_FILTER])
+
+
+def test_comparisons_are_counted_over_all_filters() -> None:
+    some = " or ".join(["type=a"] * (MOST_COMPARISONS // 10))
+    assert parse_filter([some] * 10) is not None
+    with pytest.raises(InvalidInputError, match="comparisons are too many"):
+        parse_filter([some] * 10 + ["type=a"])
 
 
 # Pieces of the grammar, so that random texts come near to meaning something.

@@ -14,7 +14,7 @@ from ingest.loaders import LoadOptions
 from ingest.pipeline import IngestRequest, ingest, remove
 from ingest.report import IngestReport
 from search_app.bootstrap import Services
-from search_app.catalog import collections, documents, indexes, models, records, runs
+from search_app.catalog import collections, indexes, models, records, runs
 from search_app.catalog.engine import transaction
 from search_app.embedders.base import Embedder
 from search_app.embedders.hashing import HashingEmbedder
@@ -28,6 +28,7 @@ from search_app.errors import (
 )
 from search_app.retrieval import SearchRequest
 from search_app.types import Kind, Matrix, ModelIdentity, RunStatus, SearchResult
+from search_app.web.counting import Counter
 from tests.catalog_dump import connect, dump
 
 PARAGRAPHS = [
@@ -272,7 +273,7 @@ async def test_facets_count_documents(services: Services, folder: Path) -> None:
     await add(services, folder)
     async with transaction(services.engine) as connection:
         collection = await collections.get(connection, "default")
-        facets = await documents.facets(connection, collection, None)
+    facets = await Counter(services.engine).facets(collection, [], ["type", "folder"])
     assert facets["type"] == {"markdown": 2, "text": 1}
     assert facets["folder"] == {"docs": 3, "docs/deep": 1}
 

@@ -159,7 +159,11 @@ def test_folders_stand_under_each_other_and_commas_are_no_trap(client: TestClien
     english = page.choice("folder", "en")
     assert english.parent["class"] == ["depth-1"]  # type: ignore[index] # it is there
     assert ("filter", "folder=library/en") in parameters(str(english["href"]))
-    assert page.choice("folder", "notes, old").name == "span"
+    notes = page.choice("folder", "notes, old")
+    assert ("filter", 'folder="library/en/notes, old"') in parameters(str(notes["href"]))
+    page = Page(client, str(notes["href"]))
+    assert page.choice("folder", "notes, old")["aria-current"] == "true"
+    assert page.texts("#count")[0].endswith("1 document")
 
 
 def test_own_filters_are_added_to_those_in_force(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 
 from ingest.loaders.markdown_text import clean
 from search_app.types import JSON
@@ -17,6 +18,12 @@ _NO_TITLE = re.compile(
     re.IGNORECASE,
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
+_DAY = re.compile(
+    r"(?P<year>[0-9]{4})(?:(?P<mark>[-/.])(?P<month>[0-9]{1,2})(?P=mark)(?P<day>[0-9]{1,2})|"
+    r"年(?P<tsuki>[0-9]{1,2})月(?P<hi>[0-9]{1,2})日)(?![0-9])"
+)
+_DATES = ("date", "published", "created", "updated", "modified")
+"""Metadata that dates a document, what its author says first, what a program notes last."""
 _AUTHOR_SEPARATOR = re.compile(r"\s*;\s*")
 
 
@@ -44,10 +51,36 @@ def stated_title(title: str | None) -> str:
     return "" if "\ufffd" in text or _NO_TITLE.fullmatch(text) else text
 
 
-def stated_date(date: str | None) -> str:
+def stated_date(text: str | None) -> str:
     """Give a date of ISO 8601 as it is, or nothing where it is none."""
-    text = (date or "").strip()
+    text = (text or "").strip()
     return text if _DATE.fullmatch(text) else ""
+
+
+def dated(meta: Mapping[str, JSON]) -> str:
+    """Give the day that metadata dates a document to, yyyy-mm-dd; nothing where none can be read.
+
+    A day is read where a text begins with it, year first; a time after it, and in which zone, make
+    no difference.
+    """
+    stated = {name.casefold().removesuffix("_at"): value for name, value in meta.items()}
+    for name in _DATES:
+        value = stated.get(name)
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and (day := _day(text)):
+                return day
+    return ""
+
+
+def _day(text: str) -> str:
+    found = _DAY.match(text.strip())
+    if found is None:
+        return ""
+    month, day = found["month"] or found["tsuki"], found["day"] or found["hi"]
+    try:
+        return date(int(found["year"]), int(month), int(day)).isoformat()
+    except ValueError:
+        return ""
 
 
 def authors(stated: Iterable[str]) -> list[JSON]:

@@ -18,12 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from search_app.catalog.bulk import insert_rows
 from search_app.catalog.tables import collections, documents, sources
 from search_app.errors import NotFoundError
-from search_app.filters import Filter
-from search_app.jsonb import filter_clause
 from search_app.types import JSON, Collection
-
-FACET_LIMIT = 50
-"""Most values that a facet lists; the commonest come first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,47 +92,14 @@ async def get(connection: AsyncConnection, document_id: UUID) -> Document:
     return _document(row)
 
 
-async def facets(
-    connection: AsyncConnection,
-    collection: Collection,
-    filter: Filter | None,  # noqa: A002 - the field's word
-    fields: Sequence[str] = ("language", "type", "folder"),
-) -> dict[str, dict[str, int]]:
-    """Count the documents that pass the filter by the values of each field, commonest first."""
-    counted = {}
-    for field in fields:
-        values = func.jsonb_path_query(documents.c.fields, text(f"'$.{field}[*]'")).label("value")
-        passing = (
-            select(documents.c.id, values)
-            .where(documents.c.collection_id == collection.id)
-            .where(documents.c.state == "indexed")
-        )
-        if filter is not None:
-            passing = passing.where(filter_clause(documents.c.fields, filter))
-        rows = passing.subquery()
-        value = rows.c.value.op("#>>")(text("'{}'")).label("value")
-        number = func.count(rows.c.id.distinct()).label("documents")
-        statement = (
-            select(value, number).group_by(value).order_by(number.desc(), value).limit(FACET_LIMIT)
-        )
-        counted[field] = {row.value: row.documents for row in await connection.execute(statement)}
-    return counted
-
-
-async def count(
-    connection: AsyncConnection,
-    collection: Collection,
-    filter: Filter | None = None,  # noqa: A002
-) -> int:
-    """Count the documents that can be found and pass the filter."""
+async def count(connection: AsyncConnection, collection: Collection) -> int:
+    """Count the documents that can be found."""
     statement = (
         select(func.count())
         .select_from(documents)
         .where(documents.c.collection_id == collection.id)
         .where(documents.c.state == "indexed")
     )
-    if filter is not None:
-        statement = statement.where(filter_clause(documents.c.fields, filter))
     return (await connection.scalar(statement)) or 0
 
 

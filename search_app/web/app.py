@@ -17,6 +17,7 @@ from search_app.web import (
     api_actions,
     api_assist,
     api_collections,
+    api_facets,
     collection_pages,
     docs_page,
     document_list_page,
@@ -91,7 +92,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         job_pages,
         model_pages,
     )
-    for module in (api, api_collections, api_actions, api_assist, *pages, *care):
+    for module in (api, api_collections, api_actions, api_facets, api_assist, *pages, *care):
         app.include_router(module.router)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign] # the way FastAPI documents
     return app

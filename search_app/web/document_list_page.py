@@ -19,11 +19,15 @@ from search_app.types import Collection
 from search_app.web.collection_view import collection_url, shares
 from search_app.web.deps import CounterDep, ServicesDep
 from search_app.web.document_list import ON_A_PAGE, read_list
+from search_app.web.facets import commonest
 from search_app.web.forms import PostedForm, PostedFormDep
 from search_app.web.hits import document_lang
 from search_app.web.job_pages import job_url
 from search_app.web.places import SourcePlace, place_of
 from search_app.web.rendering import render
+
+MOST_FOLDERS = 100
+"""Folders that can be chosen from, those with most documents."""
 
 MOST_NAMED = 20
 """Sources that the page which asks before removing names; the rest is counted."""
@@ -79,7 +83,7 @@ async def documents_page(
         pages=-(-total // ON_A_PAGE),
         languages=[share.value for share in shares(held.languages)],
         types=[share.value for share in shares(held.types)],
-        folders=sorted(folders["folder"]),
+        folders=sorted(commonest(folders["folder"])[:MOST_FOLDERS]),
         states=[state.value for state in EntryState],
     )
 

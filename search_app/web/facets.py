@@ -1,48 +1,55 @@
 """The filters beside the results: what can be chosen, how many documents each choice leaves."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from search_app.filters import AnyOf, Filter, parse_filter
+from search_app.grammar import write_choice
 from search_app.types import Collection
-from search_app.web.counting import Counter, Facets
+from search_app.web.counting import Counter, Ids, read_facet_choice
 from search_app.web.state import SearchState
 from search_app.web.translation import gettext_noop
 
-FIELDS: Mapping[str, str] = {
+HEADINGS: Mapping[str, str] = {
     "language": gettext_noop("Language"),
     "type": gettext_noop("Type"),
     "folder": gettext_noop("Folder"),
+    "date": gettext_noop("Year"),
 }
-"""The fields that are offered, and their headings."""
+"""The headings of fields that are no metadata."""
 
 _AT_ONCE = 8
 """Values that are shown before the rest is folded away."""
+
+_MOST = 50
+"""Most values that are listed beside those chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """One value of a field. ``url`` chooses it, or takes the choice back where it is chosen.
 
-    It is None for values with a comma, which the filter grammar cannot write. ``depth`` indents
-    folders under those that hold them; ``label`` is what is new to their names.
+    ``depth`` indents folders under those that hold them; ``label`` is what is new to their names.
     """
 
     value: str
     label: str
     documents: int
     chosen: bool
-    url: str | None
+    url: str
     depth: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facet:
-    """A field with its values, commonest first; ``folded`` are those shown on demand."""
+    """A field with its values, commonest first, years latest first.
+
+    ``folded`` are those shown on demand. ``heading`` is to be translated; metadata has none but
+    its ``name``.
+    """
 
     field: str
-    heading: str
+    name: str
+    heading: str | None
     shown: Sequence[Choice]
     folded: Sequence[Choice]
 
@@ -65,66 +72,63 @@ def chips(state: SearchState) -> list[Chip]:
     ]
 
 
-async def facets(counter: Counter, collection: Collection, state: SearchState) -> list[Facet]:
+async def facets(
+    counter: Counter, collection: Collection, state: SearchState, among: Ids | None = None
+) -> list[Facet]:
     """Count, for each field, the documents that the filters on the other fields leave.
+
+    With ``among``, only those documents are counted.
 
     Raises:
         InvalidInputError: a filter cannot be meant.
     """
-    chosen = {field: _chosen(state.filters, field) for field in FIELDS}
-    # Fields without a choice of their own share one query.
-    free = tuple(field for field in FIELDS if not chosen[field])
-    groups = [group for group in (free, *((f,) for f in FIELDS if chosen[f])) if group]
-    counts = await asyncio.gather(*(_count(counter, collection, state, group) for group in groups))
-    counted = {field: values for group in counts for field, values in group.items()}
+    counted = await counter.choices(collection, state.filters, among)
     return [
-        facet
-        for field in FIELDS
-        if (facet := _facet(field, counted[field], chosen[field], state)).shown
+        facet for field, counts in counted.items() if (facet := _facet(field, counts, state)).shown
     ]
 
 
-async def _count(
-    counter: Counter, collection: Collection, state: SearchState, fields: Sequence[str]
-) -> Facets:
-    others = [text for text in state.filters if _field(text) not in fields]
-    return await counter.facets(collection, others, fields)
-
-
-def _field(text: str) -> str | None:
-    """Give the field whose values a filter chooses from; None for other kinds of filters."""
-    match parse_filter([text]):
-        case Filter(conditions=(AnyOf(field=field),)):
-            return field
-    return None
+def commonest(counts: Mapping[str, int]) -> list[str]:
+    """Order values by how many documents have them, equal ones by themselves."""
+    return sorted(counts, key=lambda value: (-counts[value], value))
 
 
 def _chosen(filters: Sequence[str], field: str) -> tuple[str, ...]:
     """Give the values chosen of a field, from all filters on it."""
-    texts = [text.partition("=")[2] for text in filters if _field(text) == field]
-    return tuple(value.strip() for text in texts for value in text.split(",") if value.strip())
+    choices = [read_facet_choice(text) for text in filters]
+    return tuple(
+        value for choice in choices if choice and choice[0] == field for value in choice[1]
+    )
 
 
-def _facet(
-    field: str, counted: Mapping[str, int], chosen: Sequence[str], state: SearchState
-) -> Facet:
+def _facet(field: str, counted: Mapping[str, int], state: SearchState) -> Facet:
+    chosen = _chosen(state.filters, field)
     # What is chosen stays in sight, even where the other filters leave nothing of it.
     everything = dict.fromkeys(chosen, 0) | dict(counted)
-    ordered = sorted(everything, key=lambda value: (value not in chosen, -everything[value], value))
+    ordered = commonest(everything)
+    if field == "date":
+        ordered.sort(reverse=True)
+    ordered.sort(key=lambda value: value not in chosen)
     choices = [
         Choice(
             value=value,
             label=value,
             documents=everything[value],
             chosen=value in chosen,
-            url=None if "," in value else _toggled(field, value, chosen, state),
+            url=_toggled(field, value, chosen, state),
         )
-        for value in ordered
+        for value in ordered[: len(chosen) + _MOST]
     ]
     shown, folded = choices[:_AT_ONCE], choices[_AT_ONCE:]
     if field == "folder":
         shown, folded = _tree(shown), _tree(folded)
-    return Facet(field=field, heading=FIELDS[field], shown=shown, folded=folded)
+    return Facet(
+        field=field,
+        name=field.removeprefix("meta."),
+        heading=HEADINGS.get(field),
+        shown=shown,
+        folded=folded,
+    )
 
 
 def _tree(choices: Sequence[Choice]) -> list[Choice]:
@@ -143,6 +147,10 @@ def _toggled(field: str, value: str, chosen: Sequence[str], state: SearchState) 
     values = [kept for kept in chosen if kept != value]
     if value not in chosen:
         values.append(value)
-    others = [text for text in state.filters if _field(text) != field]
-    own = [f"{field}={','.join(values)}"] if values else []
+    others = [
+        text
+        for text in state.filters
+        if (choice := read_facet_choice(text)) is None or choice[0] != field
+    ]
+    own = [write_choice(field, values)] if values else []
     return state.url(filters=(*others, *own))
