@@ -324,6 +324,14 @@ def test_other_json_is_code(desk: Desk) -> None:
             '[{"text": "a"} {"text": "b"}]',
             [("1", "a"), ("", "! not JSON: the list ends amid entry 2")],
         ),
+        (
+            '[{"text": "a"}]\n[{"text": "b"}]',
+            [
+                ("1", "a"),
+                ("", "! not JSON: more follows behind the end of the list, which is not read"),
+            ],
+        ),
+        ('[{"text": "a"}]\n \n', [("1", "a")]),
         ('[{"text": "a", "n": NaN}]', [("1", "! not JSON: NaN is not a JSON number; stopped")]),
         ('\ufeff[{"text": "a"}]', [("1", "a")]),
     ],

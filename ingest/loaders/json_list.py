@@ -80,6 +80,9 @@ class _Objects:
                 break
         if self._skip() != "]":
             yield SourceError(self._source, f"not JSON: the list ends amid entry {number + 1}")
+        elif self._skip("]"):
+            reason = "not JSON: more follows behind the end of the list, which is not read"
+            yield SourceError(self._source, reason)
 
     def _skip(self, wanted: str = "") -> str:
         """Pass over white space, and over ``wanted``; give the character that follows."""

@@ -70,7 +70,7 @@ _NOTEBOOK = Loader(name="notebook", version=1, file=load_notebook, isolated=True
 _CSV = Loader(name="csv", version=2, records=csv_records, media_type="csv")
 _TSV = Loader(name="tsv", version=2, records=tsv_records, media_type="tsv")
 _JSONL = Loader(name="jsonl", version=2, records=jsonl_records, media_type="jsonl")
-_JSON_LIST = Loader(name="json-list", version=1, records=json_records, media_type="jsonl")
+_JSON_LIST = Loader(name="json-list", version=2, records=json_records, media_type="jsonl")
 
 _WORD = _container("docx", 1)
 _SLIDES = _container("pptx", 1)
