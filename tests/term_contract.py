@@ -81,7 +81,7 @@ class TermContract:
     async def test_terms_rank_by_inner_product(
         self, store: VectorStore, passages: list[Point], k: int
     ) -> None:
-        for query in _queries(passages, 15, seed=3):
+        for query in make_queries(passages, 15, seed=3):
             hits = await store.search_terms(passages[0].index_id, query, k=k, exact=True)
             assert _pairs(hits) == best_by_terms(passages, query, k)
             assert {hit.run_id for hit in hits} <= {passages[0].run_id}
@@ -91,7 +91,7 @@ class TermContract:
         self, store: VectorStore, passages: list[Point], k: int
     ) -> None:
         found = wanted = 0
-        for query in _queries(passages, 40, seed=4):
+        for query in make_queries(passages, 40, seed=4):
             hits = await store.search_terms(passages[0].index_id, query, k=k)
             scores = dict(best_by_terms(passages, query, MAX_K))
             assert len(hits) == min(k, len(scores))
@@ -175,7 +175,7 @@ class TermContract:
         self, store: VectorStore, passages: list[Point]
     ) -> None:
         index_id = passages[0].index_id
-        for query in _queries(passages, 3, seed=7):
+        for query in make_queries(passages, 3, seed=7):
             turned = query.passages.max() + 1 - query.passages
             for wrong in (turned, np.ones_like(turned), turned * 10**6):
                 asked = replace(query, passages=wrong)
@@ -216,7 +216,7 @@ class TermContract:
         self, store: VectorStore, passages: list[Point]
     ) -> None:
         index_id = passages[0].index_id
-        for query in _queries(passages, 4, seed=8):
+        for query in make_queries(passages, 4, seed=8):
             for first in (790, 500, 0):
                 wanted = Filter(conditions=(Compare(field="meta.n", comparison=">=", value=first),))
                 passing = passages[first:]
@@ -269,7 +269,7 @@ class TermContract:
         ]
         await store.upsert(index_id, moved[:300])
         now = [*moved[:300], *passages[300:]]
-        for query in _queries(now, 10, seed=10):
+        for query in make_queries(now, 10, seed=10):
             hits = await store.search_terms(index_id, query, k=MAX_K, exact=True)
             assert _pairs(hits) == best_by_terms(now, query)
             runs = {hit.chunk_id: hit.run_id for hit in hits}
@@ -285,7 +285,7 @@ class TermContract:
         bare = [replace(point, terms=terms) for point in passages[:500]]
         await store.upsert(index_id, bare)
         now = [*bare, *passages[500:]]
-        for query in _queries(passages, 10, seed=11):
+        for query in make_queries(passages, 10, seed=11):
             hits = await store.search_terms(index_id, query, k=MAX_K, exact=True)
             assert _pairs(hits) == best_by_terms(now, query)
         found = await store.documents_with(index_id, VOCABULARY)
@@ -307,7 +307,7 @@ class TermContract:
         wanted = Filter(conditions=(any_of("language", "ja"),))
         left = passages[1::2]
         japanese = [point for point in left if point.chunk_id in changes]
-        for query in _queries(passages, 10, seed=12):
+        for query in make_queries(passages, 10, seed=12):
             hits = await store.search_terms(index_id, query, k=MAX_K, exact=True)
             assert _pairs(hits) == best_by_terms(left, query)
             hits = await store.search_terms(index_id, query, k=MAX_K, filter=wanted, exact=True)
@@ -434,7 +434,7 @@ class TermContract:
             else:
                 await store.optimize(index_id)
             points = list(model.values())
-            (query,) = _queries(points, 1, seed=step)
+            (query,) = make_queries(points, 1, seed=step)
             wanted = Filter(conditions=(Compare(field="n", comparison=">=", value=step // 2),))
             passing = [point for point in points if passes(point.fields, wanted)]
             for k in (3, 100):
@@ -462,7 +462,7 @@ def _drawn(draw: np.random.Generator) -> Sparse | None:
     return sparse({number: eighth / 8 for number, eighth in zip(chosen, eighths, strict=True)})
 
 
-def _queries(points: Sequence[Point], number: int, seed: int) -> list[TermQuery]:
+def make_queries(points: Sequence[Point], number: int, seed: int) -> list[TermQuery]:
     """Draw queries of 1 to 12 terms, rarer ones mostly heavier, as IDF has it."""
     draw = random.Random(seed)
     queries = []

@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import errors
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from search_app.errors import StoreError, StoreRefusedError, StoreUnavailableError
 from search_app.grammar import parse_filter
@@ -20,22 +22,28 @@ from search_app.stores.base import MAX_K
 from search_app.stores.memory import MemoryStore
 from search_app.stores.pgvector import HNSW_FROM, PgvectorStore
 from search_app.stores.pgvector_errors import CollisionError, translated
+from search_app.stores.pgvector_reading import Parameters, Rows, Sent, rows_of_last
 from search_app.stores.pgvector_search import approximate_search, comparing, walking
 from search_app.stores.pgvector_tables import read_layout
-from search_app.types import Point, Scored
+from search_app.stores.pgvector_terms import scoring
+from search_app.types import Point, Scored, Sparse
 from tests.own_database import own_database
 from tests.points import (
     DIMENSIONS,
+    best_by_terms,
     by_id,
     everything,
     make_point,
     make_points,
     nearest,
     same,
+    sparse,
+    term_query,
     units,
     vector_of,
 )
 from tests.store_contract import StoreContract
+from tests.term_contract import make_passages, make_queries
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +95,21 @@ async def plan(engine: AsyncEngine, statement: str, **parameters: object) -> str
         return "\n".join(line for (line,) in lines)
 
 
-async def valid_indexes(engine: AsyncEngine, index_id: UUID) -> dict[str, bool]:
-    """Say which indexes a table has, and whether each is complete."""
+async def valid_indexes(engine: AsyncEngine, index_id: UUID, table: str = "") -> dict[str, bool]:
+    """Say which indexes the table of points has, or another, and whether each is complete."""
     async with engine.begin() as connection:
         rows = await connection.execute(
             text(
                 "SELECT indexrelid::regclass::text, indisvalid FROM pg_index "
                 "WHERE indrelid = to_regclass(:name)"
             ),
-            {"name": f"vectors.index_{index_id.hex}"},
+            {"name": f"vectors.index_{index_id.hex}{table}"},
         )
         return {name.rpartition("_")[2].strip('"'): valid for name, valid in rows}
 
 
 COMPLETE = {"pkey": True, "fields": True, "hnsw": True}
+COMPLETE_TERMS = {"pkey": True, "fields": True, "gin": True}
 
 
 class TestPgvectorStore(StoreContract):
@@ -265,8 +274,8 @@ async def test_an_unfinished_index_is_not_used_and_built_anew(
     async with engine.begin() as connection:
         await connection.execute(
             text(
-                "UPDATE pg_index SET indisvalid = false "
-                "WHERE indrelid = to_regclass(:name) AND NOT indisprimary"
+                "UPDATE pg_index SET indisvalid = false WHERE NOT indisprimary "
+                "AND indrelid IN (to_regclass(:name), to_regclass(:name || '_terms'))"
             ),
             {"name": f"vectors.index_{index_id.hex}"},
         )
@@ -275,6 +284,7 @@ async def test_an_unfinished_index_is_not_used_and_built_anew(
     assert walks == [True]
     await other.optimize(index_id)
     assert await valid_indexes(engine, index_id) == COMPLETE
+    assert await valid_indexes(engine, index_id, "_terms") == COMPLETE_TERMS
     assert await other.search(index_id, query, k=10) == before
 
 
@@ -404,6 +414,241 @@ async def test_a_search_right_after_heavy_rewriting_returns_enough(
     assert {hit.chunk_id for hit in hits} == {point.chunk_id for point in points[:5]}
 
 
+# Terms
+
+
+@pytest.fixture
+async def passages(engine: AsyncEngine) -> AsyncIterator[list[Point]]:
+    """Give the points of an optimized index of 3,000 passages."""
+    store = PgvectorStore(engine)
+    index_id = uuid4()
+    await store.create(index_id, DIMENSIONS)
+    points = make_passages(index_id, 3_000)
+    await store.upsert(index_id, points)
+    await store.optimize(index_id)
+    yield points
+    await store.drop(index_id)
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[Parameters]:
+    """Record what is sent with each search by terms."""
+    sent: list[Parameters] = []
+
+    async def record(connection: AsyncConnection, *statements: Sent) -> Rows:
+        sent.append(statements[-1][1])
+        return await rows_of_last(connection, *statements)
+
+    monkeypatch.setattr("search_app.stores.pgvector_terms.rows_of_last", record)
+    return sent
+
+
+@pytest.mark.parametrize("candidates", [1, 60, 300, 1500])
+async def test_few_candidates_lose_neither_exactness_nor_number(
+    engine: AsyncEngine, passages: list[Point], candidates: int
+) -> None:
+    store = PgvectorStore(engine, candidates=candidates)
+    index_id = passages[0].index_id
+    wanted = parse_filter(["meta.n>=1700"])
+    for query in make_queries(passages, 12, seed=21):
+        for condition, passing in ((None, passages), (wanted, passages[1700:])):
+            best = best_by_terms(passing, query, len(passing))
+            scores = dict(best)
+            for k in (1, 10, 200):
+                hits = await store.search_terms(index_id, query, k=k, filter=condition, exact=True)
+                assert [(hit.chunk_id, hit.score) for hit in hits] == best[:k]
+                hits = await store.search_terms(index_id, query, k=k, filter=condition)
+                assert len(hits) == len(best[:k])
+                order = [(-hit.score, hit.chunk_id) for hit in hits]
+                assert order == sorted(order)
+                assert all(scores[hit.chunk_id] == hit.score for hit in hits)
+
+
+async def test_both_stores_rank_any_terms_alike(engine: AsyncEngine) -> None:
+    draw = np.random.default_rng(22)
+    stores = (PgvectorStore(engine, candidates=40), MemoryStore())
+    index_id = uuid4()
+    points = [
+        make_point(index_id, vector, {"meta": {"n": number}}, terms=_any_terms(draw, 2.2))
+        for number, vector in enumerate(units(400))
+    ]
+    for store in stores:
+        await store.create(index_id, DIMENSIONS)
+        await store.upsert(index_id, points)
+    for turn in range(60):
+        query = term_query(_weights(draw, 15.0), points)
+        condition = parse_filter([f"meta.n<{turn * 7}"]) if turn % 2 else None
+        ours, theirs = [
+            await store.search_terms(index_id, query, k=30, filter=condition, exact=True)
+            for store in stores
+        ]
+        assert [hit.chunk_id for hit in ours] == [hit.chunk_id for hit in theirs]
+        assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs])
+        named = [
+            await store.documents_with(index_id, query.ids[:2].tolist(), filter=condition)
+            for store in stores
+        ]
+        assert named[0] == named[1]
+    await stores[0].drop(index_id)
+
+
+def _any_terms(draw: np.random.Generator, most: float) -> Sparse | None:
+    weights = _weights(draw, most)
+    return sparse(weights) if weights else None
+
+
+def _weights(draw: np.random.Generator, most: float) -> dict[int, float]:
+    ids = np.unique(draw.zipf(1.3, size=draw.integers(40)) % 10**9)
+    return {int(number): float(draw.uniform(1e-3, most)) for number in ids}
+
+
+async def test_a_search_that_is_surely_exact_takes_one_round_trip(
+    engine: AsyncEngine, passages: list[Point], trips: list[Parameters]
+) -> None:
+    store = PgvectorStore(engine, candidates=60)
+    index_id = passages[0].index_id
+    common, rare = _common_and_rare(passages)
+    heavy = term_query({common: 0.25, rare: 8}, passages)
+    light = term_query({common: 8, rare: 0.25}, passages)
+    hits = await store.search_terms(index_id, heavy, k=2, exact=True)
+    assert [(hit.chunk_id, hit.score) for hit in hits] == best_by_terms(passages, heavy, 2)
+    assert [given["ids"] for given in trips] == [[rare]]
+    trips.clear()
+    hits = await store.search_terms(index_id, light, k=2, exact=True)
+    assert [(hit.chunk_id, hit.score) for hit in hits] == best_by_terms(passages, light, 2)
+    assert [given["ids"] for given in trips] == [[rare], [rare, common]]
+    trips.clear()
+    assert len(await store.search_terms(index_id, light, k=2)) == 2
+    assert [given["ids"] for given in trips] == [[rare]]
+
+
+def _common_and_rare(points: Sequence[Point]) -> tuple[int, int]:
+    """Give a term of most points, and one of 20 to 30."""
+    counted = Counter(number for p in points if p.terms for number in p.terms.ids.tolist())
+    rare = next(number for number, having in counted.items() if 20 <= having <= 30)
+    return counted.most_common(1)[0][0], rare
+
+
+async def test_middling_terms_name_candidates_where_they_meet(
+    engine: AsyncEngine, passages: list[Point], trips: list[Parameters]
+) -> None:
+    store = PgvectorStore(engine, candidates=300)
+    counted = Counter(number for p in passages if p.terms for number in p.terms.ids.tolist())
+    middling = [number for number, having in counted.items() if 200 <= having <= 400][:4]
+    query = term_query(dict.fromkeys(middling, 2.0), passages)
+    hits = await store.search_terms(passages[0].index_id, query, k=10)
+    assert [(hit.chunk_id, hit.score) for hit in hits] == best_by_terms(passages, query, 10)
+    (given,) = trips
+    assert given["ids"] == []
+    assert {"anchor0", "beside0"} <= given.keys()
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 3])
+@pytest.mark.parametrize("filtered", [False, True])
+async def test_search_by_terms_reads_only_what_the_index_names(
+    engine: AsyncEngine, passages: list[Point], pairs: int, *, filtered: bool
+) -> None:
+    async with engine.begin() as connection:
+        layout = await read_layout(connection, passages[0].index_id)
+        assert layout.passages == sum(point.terms is not None for point in passages)
+        terms = passages[1].terms
+        assert terms is not None
+        given: dict[str, Any] = {
+            "query": "{1:1}/1000000000",
+            "k": 10,
+            "ids": terms.ids[:2].tolist(),
+        }
+        for number in range(pairs):
+            given |= {f"anchor{number}": [number], f"beside{number}": [7, 8]}
+        if filtered:
+            wanted = parse_filter(["meta.n=7"])
+            assert wanted is not None
+            given["path"] = filter_path(wanted)
+        statement = scoring(layout, engine.dialect, filtered=filtered, pairs=pairs)
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        lines = await connection.exec_driver_sql(f"EXPLAIN {statement}", given)
+        shown = "\n".join(line for (line,) in lines)
+    assert "_terms_fields" in shown if filtered else "_terms_gin" in shown
+    assert "Seq Scan" not in shown
+
+
+async def test_settings_of_a_search_by_terms_do_not_outlive_it(
+    url: str, passages: list[Point]
+) -> None:
+    engine = create_async_engine(url, pool_size=1, max_overflow=0)
+    store = PgvectorStore(engine)
+    await store.search_terms(passages[0].index_id, term_query({1: 1}), k=3)
+    await store.documents_with(passages[0].index_id, [1])
+    async with engine.begin() as connection:
+        for setting, value in (("enable_seqscan", "on"), ("plan_cache_mode", "auto")):
+            assert await connection.scalar(text(f"SHOW {setting}")) == value
+    await engine.dispose()
+
+
+async def test_an_index_from_before_terms_gets_them_when_created_again(
+    engine: AsyncEngine, passages: list[Point]
+) -> None:
+    index_id, query = passages[0].index_id, make_queries(passages, 1, seed=23)[0]
+    async with engine.begin() as connection:
+        await connection.execute(text(f"DROP TABLE vectors.index_{index_id.hex}_terms"))
+    store = PgvectorStore(engine)
+    bare = [replace(point, terms=None) for point in passages]
+    assert await store.search_terms(index_id, query, k=10, exact=True) == []
+    assert await store.documents_with(index_id, query.ids.tolist()) == set()
+    await store.upsert(index_id, bare[:10])
+    await store.delete(index_id, [bare[10].chunk_id])
+    await store.update_fields(index_id, {bare[11].chunk_id: {"language": "ja"}})
+    await store.optimize(index_id)
+    with pytest.raises(StoreRefusedError, match="create it first"):
+        await store.upsert(index_id, passages[:20])
+    assert await store.count(index_id) == len(passages) - 1
+    await store.create(index_id, DIMENSIONS)
+    assert await store.count(index_id) == len(passages) - 1
+    await store.upsert(index_id, passages)
+    hits = await store.search_terms(index_id, query, k=10, exact=True)
+    assert [(hit.chunk_id, hit.score) for hit in hits] == best_by_terms(passages, query, 10)
+    await store.optimize(index_id)
+    assert await valid_indexes(engine, index_id, "_terms") == COMPLETE_TERMS
+
+
+async def test_what_is_written_after_the_build_is_found_before_and_after_the_next(
+    engine: AsyncEngine, passages: list[Point]
+) -> None:
+    store, index_id = PgvectorStore(engine), passages[0].index_id
+    more = make_passages(index_id, 200, seed=24)
+    await store.upsert(index_id, more)
+    for _ in ("in the list of the pending", "in the index"):
+        for query in make_queries(passages, 5, seed=25):
+            hits = await store.search_terms(index_id, query, k=50, exact=True)
+            expected = best_by_terms([*passages, *more], query, 50)
+            assert [(hit.chunk_id, hit.score) for hit in hits] == expected
+        await store.optimize(index_id)
+
+
+async def test_points_and_terms_are_written_together_or_not_at_all(
+    engine: AsyncEngine, passages: list[Point]
+) -> None:
+    store, index_id = PgvectorStore(engine), passages[0].index_id
+    known = len(passages)
+    rewritten = [
+        replace(point, fields={"meta": {"n": -1}}, terms=sparse({5: 1.0}))
+        for point in passages[: known // 2]
+    ]
+    query = term_query({5: 1})
+    for seconds in (0.001, 0.01, 0.03, 0.06, 0.12, 0.25, None):
+        write = asyncio.create_task(store.upsert(index_id, rewritten))
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+            write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+        new = await store.count(index_id, parse_filter(["meta.n=-1"]))
+        assert new in {0, len(rewritten)}
+        found = await store.search_terms(index_id, query, k=MAX_K, exact=True)
+        assert len(found) == min(new, MAX_K)
+        assert await store.count(index_id) == known
+    assert new == len(rewritten)
+
+
 # Failures
 
 
@@ -481,6 +726,8 @@ async def test_nobody_listening_is_unavailable() -> None:
             store.create(uuid4(), 3),
             store.count(uuid4()),
             store.search(uuid4(), units(1)[0], k=1),
+            store.search_terms(uuid4(), term_query({1: 1}), k=1),
+            store.documents_with(uuid4(), [1]),
             store.upsert(index_id := uuid4(), make_points(index_id, units(1))),
             store.optimize(uuid4()),
             store.drop(uuid4()),
