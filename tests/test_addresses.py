@@ -6,6 +6,7 @@ import pytest
 
 from ingest.fetching.addresses import is_address, join, parse_address
 from ingest.fetching.guard import refused_kind
+from ingest.sources import shown
 from search_app.errors import SourceError
 
 
@@ -38,7 +39,7 @@ def test_an_address_has_one_normal_form(typed: str, uri: str) -> None:
         ("http://a..b/", "no name of a host"),
         ("http://exa%6dple.com/", "no name of a host"),
         ("http://example.com:0/", "no port 0"),
-        ("http://example.com:99999/", "port out of range"),
+        ("http://example.com:99999/", "its port is no number"),
         ("http://exa mple.com/", "has a space at 11"),
         ("http://example.com\\@evil.example/", "has a backslash"),
         ("http://example.com/\r\nHost:evil", "has a space"),
@@ -61,6 +62,29 @@ def test_a_password_is_refused_and_not_repeated() -> None:
         parse_address("https://me:hunter2@example.com/page")
     assert "hunter2" not in str(refused.value)
     assert refused.value.source == "https://…@example.com/page"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "http://me:hunter2@example.com:99999/",
+        "http://me:hunter2@exa mple.com/",
+        "ftp://me:hunter2@example.com/",
+        "http://me:hunter2@example.com:0/",
+        "http://me:hunter2@[::zz/",
+        "http://me:hunter2@ex℀mple.com/",
+        "http://me:hun/hunter2@example.com/",
+    ],
+)
+def test_a_password_is_not_repeated_whatever_else_is_wrong(typed: str) -> None:
+    with pytest.raises(SourceError) as refused:
+        parse_address(typed)
+    assert "hun" not in str(refused.value)
+    assert "hun" not in shown(typed)
+
+
+def test_an_at_sign_behind_the_host_is_shown() -> None:
+    assert shown("https://social.example:8443/@me") == "https://social.example:8443/@me"
 
 
 def test_a_redirect_may_be_relative_but_leads_nowhere_else() -> None:

@@ -20,6 +20,8 @@ PORTS = {"http": 80, "https": 443}
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _USER = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#]*(?=@)")
+# In what is no address, nobody knows where a password ends.
+_ANY_USER = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*://).*(?=@)", re.DOTALL)
 _UNFIT = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\u3000\ud800-\udfff\\]")
 # An underscore is against the standard and common inside of companies.
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
@@ -64,7 +66,11 @@ def is_address(text: str) -> bool:
 
 def masked(text: str) -> str:
     """Write an address without the name and password that it may have."""
-    return _USER.sub(r"\1…", text)
+    try:
+        readable = urlsplit(text).port != 0
+    except ValueError:
+        readable = False
+    return (_USER if readable else _ANY_USER).sub(r"\1…", text)
 
 
 def parse_address(text: str) -> Address:
@@ -73,23 +79,21 @@ def parse_address(text: str) -> Address:
     Raises:
         SourceError: it is none that can be fetched; says why.
     """
+    # Reports are kept, and it may be a real password.
+    shown = masked(text)
     found = _UNFIT.search(text)
     if found is not None:
-        raise SourceError(text, f"no address: has a {_named(found[0])} at {found.start() + 1}")
+        raise SourceError(shown, f"no address: has a {_named(found[0])} at {found.start() + 1}")
     try:
         parts = urlsplit(text)
-        port = parts.port
     except ValueError as exc:
-        raise SourceError(text, f"no address: {str(exc).lower()}") from exc
+        raise SourceError(shown, "no address: its host cannot be read") from exc
     if parts.scheme not in PORTS:
-        raise SourceError(text, "only addresses of http:// and https:// are fetched")
+        raise SourceError(shown, "only addresses of http:// and https:// are fetched")
     if parts.username is not None or parts.password is not None:
-        # Reports are kept, and it may be a real one.
-        reason = "has a name or password in front of the host; leave it out"
-        raise SourceError(masked(text), reason)
-    if port == 0:
-        raise SourceError(text, "no address: there is no port 0")
-    host = _host(text, parts.hostname or "")
+        raise SourceError(shown, "has a name or password in front of the host; leave it out")
+    port = _port(shown, parts)
+    host = _host(shown, parts.hostname or "")
     return Address(
         scheme=parts.scheme, host=host, port=port or PORTS[parts.scheme], target=_target(parts)
     )
@@ -107,6 +111,17 @@ def join(base: Address, location: str) -> Address:
         return parse_address(urljoin(base.uri, location))
     except ValueError as exc:
         raise SourceError(location, f"no address: {str(exc).lower()}") from exc
+
+
+def _port(text: str, parts: SplitResult) -> int | None:
+    try:
+        port = parts.port
+    except ValueError as exc:
+        reason = "no address: its port is no number from 1 to 65535"
+        raise SourceError(text, reason) from exc
+    if port == 0:
+        raise SourceError(text, "no address: there is no port 0")
+    return port
 
 
 def _host(text: str, host: str) -> str:
