@@ -48,7 +48,10 @@ def search(
     k: Annotated[int, typer.Option("--k", help="How many hits.")] = 10,
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", help="FIELD=VALUE, as often as needed: language=ja, type=pdf."),
+        typer.Option(
+            "--filter",
+            help="As often as needed: language=ja, or: (type=pdf or folder=notes) and date>=2024.",
+        ),
     ] = None,
     *,
     mode: Annotated[
@@ -97,7 +100,10 @@ def similar(
     k: Annotated[int, typer.Option("--k", help="How many hits.")] = 10,
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", help="FIELD=VALUE, as often as needed: language=ja, type=pdf."),
+        typer.Option(
+            "--filter",
+            help="As often as needed: language=ja, or: (type=pdf or folder=notes) and date>=2024.",
+        ),
     ] = None,
     *,
     mode: Annotated[

@@ -18,7 +18,7 @@ DENSE_WEIGHT = 0.4
 """Share of the semantic score in a fused one."""
 
 DEPTH = 100
-"""Hits of each list that are fused."""
+"""Hits of each list that are fused; deeper ones come after them."""
 
 RRF_K = 60
 """Damps the first ranks in reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
@@ -43,12 +43,15 @@ def fuse(
     *,
     weights: Mapping[str, float],
     method: Method = "minmax",
+    depth: int = DEPTH,
 ) -> list[Fused]:
     """Merge lists, each best first, into one, best first, equal scores by chunk id.
 
-    A chunk that a list has not found gets nothing from it.
+    A chunk that a list has not found, or not among its first ``depth``, gets nothing from it. What
+    is deeper in all lists comes last, by its best rank. So deeper lists go on where shallower ones
+    ended, and change nothing before.
     """
-    shares = {name: _shares(found, method) for name, found in lists.items()}
+    shares = {name: _shares(found, method, depth) for name, found in lists.items()}
     ranks: dict[UUID, dict[str, int]] = {}
     parts: dict[UUID, dict[str, float]] = {}
     runs: dict[UUID, UUID] = {}
@@ -60,7 +63,8 @@ def fuse(
             ranks.setdefault(key, {})[name] = rank
             parts.setdefault(key, {})[name] = scored.score
             totals[key] = totals.get(key, 0.0) + weights[name] * share
-    order = sorted(totals, key=lambda key: (-totals[key], key.bytes))
+    deep = {key: best for key in totals if (best := min(ranks[key].values())) > depth}
+    order = sorted(totals, key=lambda key: (-totals[key], deep.get(key, 0), key.bytes))
     return [
         Fused(
             chunk_id=key,
@@ -73,12 +77,14 @@ def fuse(
     ]
 
 
-def _shares(found: Sequence[Scored], method: Method) -> list[float]:
-    """Bring the scores of one list to a scale that others have too."""
+def _shares(found: Sequence[Scored], method: Method, depth: int) -> list[float]:
+    """Bring the first scores of one list to a scale that others have too; the rest is worth 0."""
+    first = found[:depth]
+    rest = [0.0] * (len(found) - len(first))
     if method == "rrf":
-        return [1 / (RRF_K + rank) for rank in range(1, len(found) + 1)]
-    if not found:
+        return [1 / (RRF_K + rank) for rank in range(1, len(first) + 1)] + rest
+    if not first:
         return []
-    high, low = found[0].score, found[-1].score
+    high, low = first[0].score, first[-1].score
     # One hit, or hits that all score alike, are all the best there is.
-    return [(each.score - low) / (high - low) if high > low else 1.0 for each in found]
+    return [(each.score - low) / (high - low) if high > low else 1.0 for each in first] + rest

@@ -1,5 +1,6 @@
 """From a store's lists to the hits of a search: fuse, keep what is live and asked for, rerank."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -10,7 +11,7 @@ from search_app.catalog import chunks
 from search_app.catalog.chunks import Passage
 from search_app.catalog.engine import reading
 from search_app.duplicates import near_duplicates
-from search_app.fusion import DENSE_WEIGHT, Fused, Method, fuse
+from search_app.fusion import DENSE_WEIGHT, DEPTH, Fused, Method, fuse
 from search_app.question import Question
 from search_app.rerankers.base import Reranker
 from search_app.types import Mode, Scored
@@ -47,11 +48,16 @@ class Found:
     similar: Sequence[UUID] = ()
 
 
-def merged(lists: Mapping[str, Sequence[Scored]], ranking: Ranking) -> list[Fused]:
-    """Make one list of what was found; a single list keeps its own scores."""
+def merged(
+    lists: Mapping[str, Sequence[Scored]], ranking: Ranking, depth: int = DEPTH
+) -> list[Fused]:
+    """Make one list of what was found; a single list keeps its own scores.
+
+    Of several, the first ``depth`` hits are weighed against each other.
+    """
     if len(lists) > 1:
         weights = {DENSE: ranking.dense_weight, BM25: 1 - ranking.dense_weight}
-        return fuse(lists, weights=weights, method=ranking.method)
+        return fuse(lists, weights=weights, method=ranking.method, depth=depth)
     return [
         Fused(
             chunk_id=scored.chunk_id,
@@ -81,17 +87,20 @@ async def live_hits(
     found: list[Found] = []
     # Few more than wanted at first: most are live, and texts are what takes time to load.
     start, size = 0, wanted + 5
+    if fold:
+        # What later pages leave out has to be told below the hit of an earlier one.
+        size = max(size, 2 * DEPTH)
     while start < len(candidates) and len(found) < wanted:
         some = candidates[start : start + size]
         async with reading(engine) as connection:
             live = await chunks.passages(connection, [each.chunk_id for each in some])
-        found += [
-            _found(each, live[each.chunk_id])
-            for each in some
-            if each.chunk_id in live and _accepted(live[each.chunk_id], question)
-        ]
+        shown = [_found(each, live[each.chunk_id]) for each in some if each.chunk_id in live]
+        # Beside the loop: to look into a thousand texts takes seconds.
+        if question.is_strict:
+            shown = await asyncio.to_thread(_accepted, shown, question)
+        found += shown
         if fold:
-            found = folded(found)
+            found = await asyncio.to_thread(folded, found)
         start, size = start + size, 2 * size
     return found[:wanted]
 
@@ -107,8 +116,8 @@ def folded(found: Sequence[Found]) -> list[Found]:
     return [replace(found[first], similar=tuple(members)) for first, members in similar.items()]
 
 
-def _accepted(passage: Passage, question: Question) -> bool:
-    return not question.is_strict or question.accepts(full_text(passage))
+def _accepted(found: Sequence[Found], question: Question) -> list[Found]:
+    return [each for each in found if question.accepts(full_text(each.passage))]
 
 
 def full_text(passage: Passage) -> str:

@@ -377,7 +377,7 @@ class Searcher:
         depth = _depth(search, wanted)
         while True:
             lists = await self._lists(search, target.index, prepared, depth)
-            candidates = merged(lists, search.ranking)
+            candidates = merged(lists, search.ranking, _weighed(search))
             hits = await live_hits(
                 self._engine, candidates, search.question, wanted, fold=search.request.fold
             )
@@ -518,15 +518,20 @@ def _ranking(default: Ranking, request: SearchRequest) -> Ranking:
 
 
 def _depth(search: _Search, wanted: int) -> int:
-    """Choose how many hits of each list are asked for.
-
-    Fused scores depend on it, so it must not change while somebody leafs through the first pages.
-    """
+    """Choose how many hits of each list are asked for."""
     if search.question.is_strict:
         return MAX_K
     if len(LISTS[search.ranking.mode]) == 1:
-        return wanted
+        return max(wanted, DEPTH) if search.request.fold else wanted
     return DEPTH if wanted <= DEPTH else MAX_K
+
+
+def _weighed(search: _Search) -> int:
+    """Say how many hits of each list are fused: for one query always as many.
+
+    Scores depend on it, and whoever leafs through the pages is to meet every hit once.
+    """
+    return MAX_K if search.question.is_strict else DEPTH
 
 
 def _hits(search: _Search, target: Serving, found: Sequence[Found]) -> list[Hit]:

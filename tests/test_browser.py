@@ -123,18 +123,18 @@ def page(new_page: NewPage) -> Page:
 
 
 def search(page: Page, text: str) -> None:
-    page.get_by_role("searchbox").fill(text)
-    page.get_by_role("searchbox").press("Enter")
+    page.locator("#q").fill(text)
+    page.locator("#q").press("Enter")
     expect(page.locator("#count")).to_be_visible()
     expect(page).to_have_title(re.compile(re.escape(text[:30])))
 
 
 def requests_of(page: Page) -> list[str]:
-    """Collect what the page asks for from now on, static files excepted."""
+    """Collect what the page asks for from now on, static files and suggestions excepted."""
     asked: list[str] = []
 
     def note(request: Request) -> None:
-        if not urlsplit(request.url).path.startswith("/static/"):
+        if not urlsplit(request.url).path.startswith(("/static/", "/api/v1/suggest")):
             asked.append(request.url)
 
     page.on("request", note)
@@ -151,7 +151,7 @@ def query(page: Page) -> dict[str, list[str]]:
 
 def test_searching_marks_words_in_both_languages_without_leaving_the_page(page: Page) -> None:
     page.goto("/")
-    expect(page.get_by_role("searchbox")).to_be_focused()
+    expect(page.locator("#q")).to_be_focused()
     page.evaluate("window.stayed = true")
     search(page, "lighthouse keeper")
     assert {"lighthouse", "keeper"} <= set(marks(page))
@@ -229,7 +229,7 @@ def compose(page: Page, text: str) -> None:
 def test_enter_during_a_composition_chooses_a_word_and_searches_nothing(page: Page) -> None:
     page.goto("/")
     asked = requests_of(page)
-    box = page.get_by_role("searchbox")
+    box = page.locator("#q")
     box.focus()
     compose(page, "としょかん")
     expect(box).to_have_value("としょかん")
@@ -283,7 +283,7 @@ def test_keys_move_through_hits_open_them_and_stay_out_of_typing(page: Page) -> 
     page.keyboard.press("ArrowUp")
     expect(links.nth(0)).to_be_focused()
     page.keyboard.press("k")
-    box = page.get_by_role("searchbox")
+    box = page.locator("#q")
     expect(box).to_be_focused()
     box.fill("")
     box.press_sequentially("jk/")

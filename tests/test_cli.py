@@ -88,7 +88,8 @@ def test_add_and_search_in_json(run: Run, folder: Path) -> None:
     hit = result["hits"][0]
     assert hit["document"]["uri"].endswith("茶.md")
     assert hit["rank"] == 1
-    assert hit["scores"]["dense"] == hit["score"]
+    assert hit["scores"].keys() == {"dense", "bm25", "fused"}
+    assert hit["scores"]["fused"] == hit["score"]
     for name in ("run_id", "model_version_id", "index_id"):
         assert hit[name] == report[name]
     assert (result["index_id"], result["model_version_id"]) == (

@@ -67,6 +67,11 @@ def test_documents_failures_retry_and_removal(run: Run, folder: Path) -> None:
     assert (found["bad.pdf"]["state"], found["bad.pdf"]["document_id"]) == ("failed", None)
     japanese = in_json(run, "documents", "--filter", "language=ja", "--filter", "type=markdown")
     assert [Path(entry["uri"]).name for entry in japanese["documents"]] == ["b.md"]
+    either = in_json(run, "documents", "--filter", "language=ja or not type=markdown")
+    assert [Path(entry["uri"]).name for entry in either["documents"]] == ["b.md"]
+    listed = ("--filter", "language=en,ja", "--filter", "state=indexed", "--filter", "text=b.")
+    assert in_json(run, "documents", *listed)["total"] == 1
+    assert run("documents", "--filter", "state=")[0] == 2
     page = in_json(run, "documents", "--descending", "--limit", "1", "--offset", "1")
     assert ([Path(e["uri"]).name for e in page["documents"]], page["total"]) == (["b.md"], 3)
     failed = in_json(run, "documents", "--failed")

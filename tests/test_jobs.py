@@ -107,6 +107,7 @@ async def test_the_same_wish_twice_is_one_job_while_it_waits(services: Services)
         ([""], "relative"),
         (["/a\0b"], "NUL"),
         (["/\ud800"], "surrogate"),
+        (["/a", "https://me:hunter2@example.org/"], "^an address has a name or password"),
     ],
 )
 async def test_what_no_worker_could_do_is_refused(

@@ -11,6 +11,7 @@ from ingest.report import IngestReport
 from ingest.types import LoadOptions
 from search_app.bootstrap import Services
 from search_app.config import Settings
+from search_app.question import read_question
 from search_app.retrieval import SearchRequest
 from search_app.web.app import create_app
 
@@ -59,7 +60,8 @@ async def test_both_stores_take_and_find_every_string(services: Services) -> Non
         assert [score for _, score in actual] == pytest.approx(
             [score for _, score in expected], abs=1e-4
         ), text
-        assert len(actual) == 5
+        # What is quoted or follows a minus sign in a string narrows what can be found.
+        assert len(actual) == 5 or read_question(text).is_strict, text
 
 
 async def test_pages_show_them_from_either_store(services: Services) -> None:

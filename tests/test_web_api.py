@@ -87,7 +87,7 @@ def test_a_search_answers_with_everything_that_made_it(client: TestClient, site:
     assert best["document"]["language"] == "en"
     assert best["heading_path"] == ["Harbour handbook"]
     assert best["page"] is None
-    assert best["score"] == best["scores"]["dense"] > body["hits"][1]["score"]
+    assert best["score"] == best["scores"]["fused"] > body["hits"][1]["score"]
     assert best["run_id"] == str(site.report.run_id)
     assert best["index_id"] == body["index_id"] == str(site.report.index_id)
     assert best["model_version_id"] == body["model_version_id"] == str(site.report.model_version_id)
@@ -453,9 +453,14 @@ async def test_another_model_behind_the_index_is_told(services: Services, site: 
     version = await _version(services, site.report.model_version_id)
     services._embedders[version.spec] = services.embedder("hashing:64")
     with TestClient(create_app(site.settings, services), base_url=HOST) as opened:
-        found = problem(search(opened, query=f"never asked {uuid4()}"), 503)
+        found = problem(search(opened, query=f"never asked {uuid4()}", mode="semantic"), 503)
+        both = search(opened, query=f"harbour {uuid4()}").json()
     assert found["type"] == "/docs#model-mismatch"
     assert "another model answers" in found["detail"]
+    assert both["hits"]
+    assert all(hit["scores"].keys() == {"bm25"} for hit in both["hits"])
+    [notice] = [notice for notice in both["notices"] if notice["kind"] == "not_semantic"]
+    assert "another model answers" in notice["reason"]
 
 
 async def _version(services: Services, version_id: UUID) -> Any:

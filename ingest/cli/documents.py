@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from search_app.catalog.listing import Entry, Wanted
     from search_app.types import Failure
 
-_FIELDS = ("language", "type", "folder", "state", "text")
+_OF_THE_LIST = ("state", "text")
+"""What entries of the list have and documents do not, so that no filter can ask for it."""
 
 
 class SortedBy(StrEnum):
@@ -37,7 +38,8 @@ def documents(
         list[str] | None,
         typer.Option(
             "--filter",
-            help="FIELD=VALUE with language, type, folder, state or text, each at most once.",
+            help="As for searches, as often as needed: language=ja, or: type=pdf and date>=2024; "
+            "also state=STATE and text=TEXT.",
         ),
     ] = None,
     sort: Annotated[SortedBy, typer.Option(help="What to sort by.")] = SortedBy.PATH,
@@ -122,14 +124,17 @@ def _print_failures(found: Sequence["Failure"], *, as_json: bool) -> None:
 
 def _wanted(filters: Sequence[str], sort: SortedBy, *, descending: bool, failed: bool) -> "Wanted":
     from search_app.catalog.listing import EntryState, Sort, Wanted
+    from search_app.grammar import parse_filter
 
     values: dict[str, Any] = {}
+    of_documents = []
     for text in [*filters, *(["state=failed"] if failed else [])]:
         field, equals, value = text.partition("=")
-        if field not in _FIELDS or not equals or not value or values.get(field, value) != value:
-            raise InvalidInputError(
-                f"filter {text!r} is not understood; write {'=…, '.join(_FIELDS)}=…, each once"
-            )
+        if field not in _OF_THE_LIST:
+            of_documents.append(text)
+            continue
+        if not equals or not value or values.get(field, value) != value:
+            raise InvalidInputError(f"filter {text!r}: write {field}=VALUE, once")
         values[field] = value
     if "state" in values:
         try:
@@ -137,7 +142,8 @@ def _wanted(filters: Sequence[str], sort: SortedBy, *, descending: bool, failed:
         except ValueError as exc:
             known = ", ".join(state.value for state in EntryState)
             raise InvalidInputError(f"no state {values['state']!r}; there are {known}") from exc
-    return Wanted(**values, sort=Sort(sort.value), descending=descending)
+    wanted = parse_filter(of_documents)
+    return Wanted(**values, filter=wanted, sort=Sort(sort.value), descending=descending)
 
 
 def _document_row(entry: "Entry") -> list[str]:

@@ -64,8 +64,9 @@ class Sort(StrEnum):
 class Wanted:
     """Which entries are wanted, in what order; an empty text asks for nothing in particular.
 
-    ``text`` is looked for in titles and uris, whatever its case. Language, type and folder are
-    known of documents only, so asking for one leaves out the sources that gave none.
+    ``text`` is looked for in titles and uris, whatever its case. Language, type, folder and what
+    a filter looks at are known of documents only, so asking for one leaves out the sources that
+    gave none.
     """
 
     text: str = ""
@@ -73,6 +74,7 @@ class Wanted:
     language: str = ""
     type: str = ""
     folder: str = ""
+    filter: Filter | None = None
     sort: Sort = Sort.PATH
     descending: bool = False
 
@@ -164,7 +166,7 @@ _STANDS = {
 def _arms(collection: Collection, wanted: Wanted, *, chunking: str | None) -> list[Select[Any]]:
     """Select ids and sort key of the documents that are wanted, and of the sources."""
     arms = [_documents(collection, wanted, chunking)]
-    if not (wanted.language or wanted.type or wanted.folder):
+    if not (wanted.language or wanted.type or wanted.folder or wanted.filter):
         arms.append(_sources(collection, wanted))
     return arms
 
@@ -196,6 +198,8 @@ def _documents(collection: Collection, wanted: Wanted, chunking: str | None) -> 
     if wanted.folder:
         within = Filter(conditions=(AnyOf(field="folder", values=(wanted.folder,)),))
         statement = statement.where(filter_clause(documents.c.fields, within))
+    if wanted.filter:
+        statement = statement.where(filter_clause(documents.c.fields, wanted.filter))
     return statement
 
 

@@ -15,25 +15,43 @@ MOST_PHRASES = 100_000
 LATEST_SEARCHES = 50_000
 """Searches that past queries are taken from."""
 
+# Sections that share a passage are not in its path, but in its text: Markdown's headings from the
+# second level on, without their marks. With a single # begin comments, too.
+_WRITTEN = r"""
+    SELECT btrim(translate(regexp_replace(
+        found[1], '([ \t]+#+)?[ \t\r]*$|[ \t]*\{[ \t]*#[0-9A-Za-z_-]+[ \t]*\}', '', 'g'), '`*', ''))
+    FROM regexp_matches(chunks.text, '^#{2,6}[ \t]+([^ \t\n].*)$', 'gn') AS found
+    WHERE found[1] NOT LIKE '%](%'
+"""
 _TITLES = text("""
     SELECT title, CAST(min(CAST(id AS text)) AS uuid) AS bearer FROM documents
     WHERE collection_id = :collection_id AND state = 'indexed' AND length(title) <= :longest
     GROUP BY title ORDER BY length(title), title LIMIT :most
 """)
 # Whole paths first: there are far fewer of them than passages.
-_HEADINGS = text("""
+_HEADINGS = text(
+    """
     WITH paths AS (
         SELECT chunks.heading_path, count(*) AS passages, min(CAST(chunks.id AS text)) AS bearer
         FROM chunks JOIN documents ON documents.id = chunks.document_id
         WHERE documents.collection_id = :collection_id AND documents.state = 'indexed'
             AND chunks.state = 'live'
         GROUP BY chunks.heading_path
+    ), found AS (
+        SELECT heading, passages, bearer
+        FROM paths CROSS JOIN jsonb_array_elements_text(heading_path) AS heading
+        UNION ALL
+        SELECT heading, 1, CAST(chunks.id AS text)
+        FROM chunks JOIN documents ON documents.id = chunks.document_id
+        CROSS JOIN LATERAL (:written) AS written (heading)
+        WHERE documents.collection_id = :collection_id AND documents.state = 'indexed'
+            AND chunks.state = 'live' AND chunks.text LIKE '%##%'
     )
-    SELECT heading, CAST(min(bearer) AS uuid) AS bearer
-    FROM paths CROSS JOIN jsonb_array_elements_text(heading_path) AS heading
-    WHERE length(heading) <= :longest
+    SELECT heading, CAST(min(bearer) AS uuid) AS bearer FROM found
+    WHERE length(heading) BETWEEN 1 AND :longest
     GROUP BY heading ORDER BY sum(passages) DESC, heading LIMIT :most
-""")
+""".replace(":written", _WRITTEN)
+)
 # Leafing further is not asking again, and what an evaluation asks nobody has.
 _PAST = text("""
     SELECT query, count(*) AS times FROM (
@@ -48,12 +66,17 @@ _TITLED = text("""
     SELECT id, title FROM documents
     WHERE id = ANY(CAST(:ids AS uuid[])) AND collection_id = :collection_id AND state = 'indexed'
 """)
-_HEADED = text("""
-    SELECT chunks.id, chunks.heading_path
+_HEADED = text(
+    """
+    SELECT chunks.id, heading
     FROM chunks JOIN documents ON documents.id = chunks.document_id
+    CROSS JOIN LATERAL (
+        SELECT jsonb_array_elements_text(heading_path) UNION ALL (:written)
+    ) AS borne (heading)
     WHERE chunks.id = ANY(CAST(:ids AS uuid[])) AND chunks.state = 'live'
         AND documents.collection_id = :collection_id AND documents.state = 'indexed'
-""")
+""".replace(":written", _WRITTEN)
+)
 
 
 async def titles(connection: AsyncConnection, collection: Collection) -> list[Phrase]:
@@ -90,7 +113,7 @@ async def still_there(
     titled = await connection.execute(_TITLED, _bearers(collection, phrases, "title"))
     headed = await connection.execute(_HEADED, _bearers(collection, phrases, "heading"))
     borne = {(row.id, row.title) for row in titled}
-    borne |= {(row.id, heading) for row in headed for heading in row.heading_path}
+    borne |= {(row.id, row.heading) for row in headed}
     return [each for each in phrases if each.kind == "query" or (each.bearer, each.text) in borne]
 
 

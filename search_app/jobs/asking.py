@@ -1,6 +1,7 @@
 """Asking for work, and taking it back."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -110,6 +111,11 @@ def _check_arguments(arguments: Sequence[str]) -> None:
         if "\0" in argument or any("\ud800" <= character <= "\udfff" for character in argument):
             raise InvalidInputError(f"{argument[:80]!r} has a NUL or half of a surrogate pair")
         is_address = argument.startswith(("http://", "https://"))
+        if is_address and _USER.match(argument):
+            # Jobs are kept and shown, and it may be a real one.
+            raise InvalidInputError(
+                "an address has a name or password in front of its host; leave it out"
+            )
         if not is_address and not PurePosixPath(argument).is_absolute():
             raise InvalidInputError(
                 f"{argument[:80]!r} is relative; a worker runs elsewhere, name the whole path"
@@ -135,6 +141,8 @@ async def _enqueue(
     deferred = await connection.scalar(_DEFER, values)
     return await find(connection, deferred[0])
 
+
+_USER = re.compile("https?://[^/?#]*@")
 
 _ASKING = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
 

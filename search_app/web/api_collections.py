@@ -15,6 +15,7 @@ from search_app.catalog import statistics as counted
 from search_app.catalog.engine import transaction
 from search_app.catalog.listing import EntryState, Sort, Wanted
 from search_app.catalog.statistics import IndexUse
+from search_app.grammar import parse_filter
 from search_app.web.answers import described
 from search_app.web.api import Limit, Offset, model_json
 from search_app.web.api_actions import Address
@@ -80,6 +81,10 @@ async def list_documents(
     language: Annotated[str, Query(description="Only documents in this language")] = "",
     type: Annotated[str, Query(description="Only documents of this type")] = "",  # noqa: A002 - the field's word
     folder: Annotated[str, Query(description="Only documents below this folder")] = "",
+    filter: Annotated[  # noqa: A002 - the field's word
+        tuple[str, ...],
+        Query(description="As often as needed; language=ja, or: type=pdf and date>=2024"),
+    ] = (),
     sort: Annotated[Sort, Query(description="What the entries are sorted by")] = Sort.PATH,
     descending: Annotated[bool, Query(description="In the reverse order")] = False,
     limit: Limit = 50,
@@ -92,6 +97,7 @@ async def list_documents(
         language=language,
         type=type,
         folder=folder,
+        filter=parse_filter(filter),
         sort=sort,
         descending=descending,
     )

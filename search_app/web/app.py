@@ -30,6 +30,7 @@ from search_app.web import (
     preferences,
     run_pages,
     search_page,
+    similar_page,
     upload_page,
 )
 from search_app.web.assets import Assets
@@ -82,7 +83,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.mount("/static", assets, name="static")
-    pages = (search_page, document_page, run_pages, docs_page, preferences, health)
+    pages = (search_page, similar_page, document_page, run_pages, docs_page, preferences, health)
     care = (
         collection_pages,
         document_list_page,

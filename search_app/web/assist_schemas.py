@@ -3,17 +3,24 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from search_app.catalog.feedback import Verdict
 from search_app.phrases import PhraseKind
-from search_app.types import Mode
+from search_app.types import JSON, Mode
 from search_app.web.assist_examples import EXAMPLES
 from search_app.web.schemas import HitJson, Model, NoticeJson
 
 
 def _example(name: str) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": EXAMPLES[name]})
+
+
+def _no_truth_value(value: JSON) -> JSON:
+    # Which Python takes for 1 and 0.
+    if isinstance(value, bool):
+        raise ValueError("must be 1, -1 or 0")  # noqa: TRY004 - what pydantic takes for an answer
+    return value
 
 
 class SuggestionJson(Model):
@@ -40,6 +47,7 @@ class FeedbackBody(Model):
     chunk_id: Annotated[UUID, Field(strict=False, description="Of the hit")]
     verdict: Annotated[
         Verdict,
+        BeforeValidator(_no_truth_value),
         Field(description="1: what was looked for; -1: it is not; 0: takes the verdict back"),
     ]
 

@@ -49,6 +49,7 @@ class DocumentView:
     document: Document
     folder: str
     file: str
+    like_url: str
     lang: str
     run: Run | None
     passages: Sequence[ShownPassage]
@@ -132,6 +133,7 @@ def _view(
         document=document,
         folder=folder,
         file=file,
+        like_url=state.similar_url("documents", document.id),
         lang=document_lang(document.language),
         run=run,
         passages=_shown(window, state.query, document),

@@ -1,27 +1,55 @@
 """Hits as a page shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from markupsafe import Markup
 
+from search_app.catalog.chunks import Passage
+from search_app.catalog.feedback import Given
 from search_app.types import Hit, SearchResult
+from search_app.web.breakdown import Step, breakdown
 from search_app.web.highlight import highlight, snippet
 from search_app.web.plain import is_markdown, plain
 from search_app.web.state import SearchState
 
+MOST_LINKS = 20
+"""Passages folded into a hit that are linked to; further ones are only counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarLink:
+    """A passage that was folded into a hit, and where it can be read."""
+
+    url: str
+    title: str
+    trail: Sequence[str]
+    file: str
+    lang: str
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShownHit:
-    """A hit with its snippet, its address, and its source in two parts."""
+    """A hit with its snippet, its address, and its source in two parts.
+
+    ``steps`` say why it stands where it stands; ``alike`` are passages that were folded into it;
+    ``like_url`` leads to more like it. ``given`` is what was said of it and in which search, None
+    where nothing can be said.
+    """
 
     hit: Hit
     url: str
+    like_url: str
+    title: Markup
     trail: Sequence[Markup]
     snippet: Markup
     folder: str
     file: str
     model: str
+    steps: Sequence[Step]
+    alike: Sequence[SimilarLink] = ()
+    given: Given | None = None
 
     @property
     def lang(self) -> str:
@@ -41,31 +69,62 @@ def source_parts(source: str, uri: str) -> tuple[str, str]:
     return folder, uri.removeprefix(folder)
 
 
-def _trail(hit: Hit) -> Sequence[str]:
-    """Give the headings that a hit stands under, without one that only repeats the title."""
-    return [heading for heading in hit.heading_path if heading != hit.document.title]
+def trail(passage: Hit | Passage) -> Sequence[str]:
+    """Give the headings that a passage stands under, without one that only repeats the title."""
+    return [heading for heading in passage.heading_path if heading != passage.document.title]
 
 
-def _text(hit: Hit) -> str:
-    if is_markdown(hit.document.media_type):
-        return plain(hit.text, hit.heading_path)
-    return hit.text
+def readable(passage: Hit | Passage) -> str:
+    """Give the text of a passage without what only marks it up."""
+    if is_markdown(passage.document.media_type):
+        return plain(passage.text, passage.heading_path)
+    return passage.text
 
 
-def shown_hits(result: SearchResult, state: SearchState) -> list[ShownHit]:
-    """Prepare the hits of a result for the page."""
+def shown_hits(
+    result: SearchResult,
+    state: SearchState,
+    *,
+    alike: Mapping[UUID, Passage] | None = None,
+    given: Mapping[UUID, Given] | None = None,
+) -> list[ShownHit]:
+    """Prepare the hits of a result for the page.
+
+    ``alike`` are the passages that were folded into hits, ``given`` what was said of hits, both by
+    chunk id. Without ``given``, nothing can be said of them.
+    """
     shown = []
+    nothing_said = Given(search_id=result.search_id, verdict=0)
     for hit in result.hits:
         folder, file = source_parts(hit.document.source, hit.document.uri)
         shown.append(
             ShownHit(
                 hit=hit,
                 url=state.document_url(hit.document.id, hit.chunk_id),
-                trail=[highlight(heading, result.query) for heading in _trail(hit)],
-                snippet=snippet(_text(hit), result.query),
+                like_url=state.similar_url("chunks", hit.chunk_id),
+                title=highlight(hit.document.title, result.query),
+                trail=[highlight(heading, result.query) for heading in trail(hit)],
+                snippet=snippet(readable(hit), result.query),
                 folder=folder,
                 file=file,
                 model=result.model.rpartition("/")[2],
+                steps=breakdown(hit, result),
+                alike=[
+                    _link(alike[chunk_id], state) for chunk_id in hit.similar if chunk_id in alike
+                ]
+                if alike
+                else (),
+                given=None if given is None else given.get(hit.chunk_id, nothing_said),
             )
         )
     return shown
+
+
+def _link(passage: Passage, state: SearchState) -> SimilarLink:
+    return SimilarLink(
+        url=state.document_url(passage.document.id, passage.chunk_id),
+        title=passage.document.title,
+        trail=trail(passage),
+        file=source_parts(passage.document.source, passage.document.uri)[1],
+        lang=document_lang(passage.document.language),
+    )

@@ -21,7 +21,9 @@ _MARKS = (
         "<",
         re.compile(
             r"((?ms:^[ \t]*```.*?(?:^[ \t]*```|\Z))|`+[^`\n]+`+)"
-            r"|</?(?:a|abbr|b|br|center|dfn|div|em|font|i|kbd|mark|p|s|small|span|strong|sub|sup|u)"
+            r"|</?(?:a|abbr|b|big|blockquote|br|center|cite|dd|del|details|dfn|div|dl|dt|em|figcaption"
+            r"|figure|font|h[1-6]|hr|i|iframe|img|ins|kbd|li|mark|ol|p|picture|q|s|small|source|span"
+            r"|strong|sub|summary|sup|table|tbody|td|th|thead|tr|u|ul|video)"
             r"(?:[ \t\n](?:[^<>\"']|\"[^\"\n]*\"|'[^'\n]*')*)?/?>"
         ),
         r"\1",

@@ -1,7 +1,7 @@
 """What a search page shows, as its address says it: every state can be shared and bookmarked."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
@@ -9,23 +9,29 @@ from starlette.datastructures import QueryParams
 from search_app.errors import InvalidInputError
 from search_app.retrieval import SearchRequest
 from search_app.stores.base import MAX_K
+from search_app.types import Mode
 
 PAGE_SIZE = 10
 """Hits on one page."""
 
 LAST_PAGE = MAX_K // PAGE_SIZE
 
+MODES: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
+"""The ways to search, as addresses name them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchState:
-    """A search as an address carries it; ``collection`` empty: the default one.
+    """A search as an address carries it; ``collection`` or ``mode`` empty: the default one.
 
-    ``page`` is the text that the address had, since a wrong one must be shown and explained.
+    ``mode`` and ``page`` are texts that the address had, since a wrong one must be shown and
+    explained.
     """
 
     query: str = ""
     collection: str = ""
     filters: tuple[str, ...] = ()
+    mode: str = ""
     page: str = "1"
     exact: bool = False
 
@@ -48,6 +54,7 @@ class SearchState:
             ("q", self.query),
             ("collection", self.collection),
             *(("filter", text) for text in self.filters),
+            ("mode", self.mode),
             ("page", "" if self.page == "1" else self.page),
             ("exact", "1" if self.exact else ""),
         ]
@@ -59,16 +66,33 @@ class SearchState:
         query = urlencode(changed.parameters())
         return f"/?{query}" if query else "/"
 
+    def chosen_mode(self) -> Mode | None:
+        """Give the mode that was chosen; None where none was.
+
+        Raises:
+            InvalidInputError: there is no such mode.
+        """
+        if self.mode and self.mode not in MODES:
+            raise InvalidInputError(
+                f"mode {self.mode[:20]!r} is not known; write {', '.join(MODES)}"
+            )
+        return MODES.get(self.mode)
+
     def document_url(self, document_id: object, chunk_id: object) -> str:
         """Give the address of a hit's place in its document, which leads back to this search."""
         query = urlencode([("chunk", str(chunk_id)), *self.parameters()])
         return f"/documents/{document_id}?{query}#chunk-{chunk_id}"
 
+    def similar_url(self, kind: str, identity: object) -> str:
+        """Give the address of what is like a document or chunk; it leads back to this search."""
+        query = urlencode(self.parameters())
+        return f"/similar/{kind}/{identity}" + (f"?{query}" if query else "")
+
     def request(self, collection: str) -> SearchRequest:
         """Give the search to execute.
 
         Raises:
-            InvalidInputError: the page or a filter cannot be meant.
+            InvalidInputError: the page or the mode cannot be meant.
         """
         return SearchRequest(
             query=self.query,
@@ -76,7 +100,9 @@ class SearchState:
             k=PAGE_SIZE,
             first_rank=(self.number() - 1) * PAGE_SIZE + 1,
             filters=self.filters,
+            mode=self.chosen_mode(),
             exact=self.exact,
+            fold=True,
             client="page",
         )
 
@@ -89,6 +115,7 @@ def read_state(parameters: QueryParams) -> SearchState:
         filters=tuple(
             dict.fromkeys(text.strip() for text in parameters.getlist("filter") if text.strip())
         ),
+        mode=parameters.get("mode", "").strip(),
         page=parameters.get("page", "1") or "1",
         exact=parameters.get("exact", "") not in ("", "0", "false"),
     )

@@ -87,6 +87,40 @@
     if (done) event.preventDefault();
   });
 
+  // --- Ways to search, and verdicts -------------------------------------------------------------
+  document.addEventListener("change", (event) => {
+    const { name, form } = event.target;
+    if (name === "mode" && form?.id === "search" && box().value.trim() !== "") form.requestSubmit();
+  });
+
+  const press = (form, verdict) => {
+    for (const button of form.querySelectorAll("button[data-says]")) {
+      const pressed = button.dataset.says === verdict;
+      button.ariaPressed = String(pressed);
+      // Pressing it again takes it back.
+      button.value = pressed ? "0" : button.dataset.says;
+    }
+  };
+
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!("verdict" in form.dataset) || !event.submitter) return;
+    event.preventDefault();
+    const body = new URLSearchParams(new FormData(form, event.submitter));
+    const answer = await fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(
+      () => null,
+    );
+    if (answer?.ok || answer?.type === "opaqueredirect") {
+      press(form, body.get("verdict"));
+      return;
+    }
+    // Let the browser send it and show what is wrong.
+    const said = document.createElement("input");
+    Object.assign(said, { type: "hidden", name: "verdict", value: body.get("verdict") });
+    form.append(said);
+    form.submit();
+  });
+
   // --- Swapped results ------------------------------------------------------------------------
   let filtersOpen = false;
 
