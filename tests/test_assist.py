@@ -661,7 +661,7 @@ async def test_a_passages_neighbours_are_those_of_its_vector(notes: Services) ->
 
 
 async def test_a_long_document_is_left_out_whole(services: Services, tmp_path: Path) -> None:
-    sections = "\n\n".join(f"## Night {n}\n\nNight {n}, star {n}." * 3 for n in range(130))
+    sections = "\n\n".join(f"## Night {n}\n\nNight {n}, star {n}. " * 60 for n in range(130))
     numbers = " ".join(f"star {n}" for n in range(130))
     await add(
         services, write(tmp_path / "a", log=f"# Log\n\n{sections}", tea=f"# Tea\n\n{numbers}")
@@ -671,7 +671,7 @@ async def test_a_long_document_is_left_out_whole(services: Services, tmp_path: P
     for mode in modes:
         request = SimilarRequest(document_id=document_id, k=50, mode=mode)
         result = await services.searcher.similar(request)
-        assert [hit.document.title for hit in result.hits] == ["Tea"], mode
+        assert {hit.document.title for hit in result.hits} == {"Tea"}, mode
         assert not result.more
     result = await services.searcher.similar(SimilarRequest(chunk_id=chunk_id, k=50))
     assert len(result.hits) == 50

@@ -179,6 +179,9 @@ NAMES = {
         "HTTP",
         "RFC",
         "SHA",
+        "BM",
+        "minmax",
+        "rrf",
         "UTC",
         "Cookie",
         "MB",
@@ -196,7 +199,9 @@ GIVEN = "code, pre, kbd, script, [translate=no]"
 """Where pages show what users and machines call their things."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]*[A-Za-z]")
-_CODE = re.compile(r"[\w.]+[!<>]?=[\w,]+|UNMOVED(?:_[A-Z]+)+|multipart/form-data|application/json")
+_CODE = re.compile(
+    r"type=pdf and date>=2024|[\w.]+[!<>]?=[\w,]+|UNMOVED(?:_[A-Z]+)+|multipart/form-data|application/json"
+)
 
 
 def spoken(soup: BeautifulSoup) -> Iterator[str]:
