@@ -200,7 +200,8 @@ GIVEN = "code, pre, kbd, script, [translate=no]"
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]*[A-Za-z]")
 _CODE = re.compile(
-    r"type=pdf and date>=2024|[\w.]+[!<>]?=[\w,]+|UNMOVED(?:_[A-Z]+)+|multipart/form-data|application/json"
+    r"type=pdf and date>=2024|[\w.]+[!<>]?=[\w,]+|UNMOVED(?:_[A-Z]+)+"
+    r"|multipart/form-data|application/json"
 )
 
 
