@@ -34,7 +34,7 @@ serve: setup  ## Open the web page on http://127.0.0.1:8020
 	$(BIN)/search-app serve
 
 test: setup  ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .

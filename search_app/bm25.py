@@ -14,7 +14,7 @@ import numpy as np
 
 from search_app.types import Sparse, TermQuery
 
-K1 = 1.2
+K1 = 1.5
 B = 0.75
 
 HIGHEST_WEIGHT = K1 + 1
