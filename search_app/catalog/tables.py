@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -116,6 +117,18 @@ indexes = Table(
     ),
 )
 
+index_events = Table(
+    "index_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _reference("index_id", "indexes"),
+    # created, ready, activated, left or retired; and, where somebody or something gave one, why.
+    Column("event", Text, nullable=False),
+    Column("reason", Text),
+    _time("created_at"),
+    Index("ix_index_events_index_id", "index_id"),
+)
+
 runs = Table(
     "runs",
     metadata,
@@ -139,6 +152,9 @@ runs = Table(
     Column("reason", Text),
     _time("started_at"),
     _time("finished_at", null=True),
+    # The run that this one does a share of.
+    Column("part_of", Uuid, ForeignKey("runs.id", ondelete="CASCADE")),
+    Index("ix_runs_part_of", "part_of", postgresql_where=text("part_of IS NOT NULL")),
     Index("ix_runs_collection_id_started_at", "collection_id", "started_at"),
     Index("ix_runs_job_id", "job_id", postgresql_where=text("job_id IS NOT NULL")),
 )
@@ -232,6 +248,25 @@ documents = Table(
         postgresql_using="gin",
         postgresql_ops={"fields": "jsonb_path_ops"},
     ),
+)
+
+document_events = Table(
+    "document_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _reference("collection_id", "collections"),
+    # Without a reference: what was removed is what people ask for.
+    Column("document_id", Uuid, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    # added, updated or removed, with how many chunks it then had or had had.
+    Column("event", Text, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("run_id", Uuid, ForeignKey("runs.id", ondelete="SET NULL")),
+    _time("created_at"),
+    Index("ix_document_events_document_id", "document_id"),
+    Index("ix_document_events_run_id", "run_id"),
+    Index("ix_document_events_collection_id", "collection_id"),
 )
 
 chunks = Table(
