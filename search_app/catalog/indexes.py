@@ -1,14 +1,32 @@
-"""Indexes: which vector spaces a collection has, and which one answers."""
+"""Indexes: which vector spaces a collection has, which one answers, and what became of each.
 
-from dataclasses import asdict
+Whatever changes the state of an index says so in its events, in the same transaction.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, Text, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog.tables import indexes
-from search_app.errors import NotFoundError
+from search_app.catalog.tables import collections, index_events, indexes
+from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import Chunking, Collection, Index, IndexState
+
+CREATED, READY, ACTIVATED, LEFT, RETIRED = "created", "ready", "activated", "left", "retired"
+"""What an event says became of an index; ``left``: another one answers in its place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexEvent:
+    """Something that became of an index, and why where that was told."""
+
+    index_id: UUID
+    event: str
+    reason: str | None
+    created_at: datetime
 
 
 def from_row(row: RowMapping) -> Index:
@@ -46,7 +64,9 @@ async def create(
         )
         .returning(*indexes.c)
     )
-    return from_row(rows.mappings().one())
+    index = from_row(rows.mappings().one())
+    await _note(connection, index.id, CREATED, None)
+    return index
 
 
 async def live(connection: AsyncConnection, collection: Collection) -> list[Index]:
@@ -89,12 +109,173 @@ async def active(connection: AsyncConnection, collection: Collection) -> Index:
     return from_row(row)
 
 
-async def activate(connection: AsyncConnection, index_id: UUID) -> Index:
-    """Let an index answer the searches of its collection; no other one may be active."""
+async def get(connection: AsyncConnection, index_id: UUID) -> Index:
+    """Get an index by id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    rows = await connection.execute(select(*indexes.c).where(indexes.c.id == index_id))
+    row = rows.mappings().one_or_none()
+    if row is None:
+        raise NotFoundError(f"no index {index_id}; ingest indexes lists them")
+    return from_row(row)
+
+
+_IN_IDS = frozenset("0123456789abcdef-")
+
+
+async def find(connection: AsyncConnection, text: str) -> Index:
+    """Get an index by its id, or by as much of its beginning as names one only.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: the text is too short to tell indexes apart.
+    """
+    beginning = text.strip().lower()
+    if not beginning or set(beginning) - _IN_IDS:
+        raise NotFoundError(f"no index {text[:50]!r}; ingest indexes lists them")
     rows = await connection.execute(
-        update(indexes)
-        .where(indexes.c.id == index_id)
-        .values(state=IndexState.ACTIVE.value, activated_at=func.now())
-        .returning(*indexes.c)
+        select(*indexes.c)
+        .where(cast(indexes.c.id, Text).startswith(beginning, autoescape=True))
+        .limit(2)
     )
+    found = rows.mappings().all()
+    if not found:
+        raise NotFoundError(f"no index {text[:50]!r}; ingest indexes lists them")
+    if len(found) > 1:
+        raise InvalidInputError(f"several indexes begin with {text!r}; write more of the id")
+    return from_row(found[0])
+
+
+async def make_ready(connection: AsyncConnection, index_id: UUID) -> Index:
+    """Say that an index is filled; one that was so before stays as it is."""
+    index = await _locked(connection, index_id)
+    if index.state is not IndexState.BUILDING:
+        return index
+    return await _change(connection, index_id, IndexState.READY, READY, None)
+
+
+async def activate(
+    connection: AsyncConnection, index_id: UUID, *, reason: str | None = None
+) -> Index:
+    """Let an index answer the searches of its collection; the one that did so far stands by.
+
+    Whether it is fit to answer is for the caller to know. Two at once are done one after the
+    other; an index that is active stays so.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: it is retired.
+    """
+    index = await _locked(connection, index_id)
+    if index.state is IndexState.ACTIVE:
+        return index
+    if index.state is IndexState.RETIRED:
+        raise InvalidInputError(
+            f"index {str(index_id)[:8]} is retired, its vectors are gone; build one anew with "
+            "ingest reindex"
+        )
+    rows = await connection.execute(
+        select(indexes.c.id)
+        .where(indexes.c.collection_id == index.collection_id)
+        .where(indexes.c.state == IndexState.ACTIVE.value)
+    )
+    for left in rows.scalars().all():
+        await _change(connection, left, IndexState.STANDBY, LEFT, reason)
+    return await _change(connection, index_id, IndexState.ACTIVE, ACTIVATED, reason)
+
+
+async def last_left(connection: AsyncConnection, collection: Collection) -> Index:
+    """Get the index that answered before the one that does now, if it is still kept.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    rows = await connection.execute(
+        select(*indexes.c)
+        .join(index_events, index_events.c.index_id == indexes.c.id)
+        .where(indexes.c.collection_id == collection.id)
+        .where(indexes.c.state == IndexState.STANDBY.value)
+        .where(index_events.c.event == LEFT)
+        .order_by(index_events.c.id.desc())
+        .limit(1)
+    )
+    row = rows.mappings().one_or_none()
+    if row is None:
+        raise NotFoundError(
+            f"collection {collection.name!r} has no index to go back to; "
+            "ingest indexes lists what there is"
+        )
+    return from_row(row)
+
+
+async def retire(
+    connection: AsyncConnection, index_id: UUID, *, reason: str | None = None
+) -> Index:
+    """Say that an index is no longer kept; one that was retired before stays as it is.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: it answers searches.
+    """
+    index = await _locked(connection, index_id)
+    if index.state is IndexState.RETIRED:
+        return index
+    if index.state is IndexState.ACTIVE:
+        raise InvalidInputError(
+            f"index {str(index_id)[:8]} is active and answers searches; activate another one first"
+        )
+    return await _change(connection, index_id, IndexState.RETIRED, RETIRED, reason)
+
+
+async def events(connection: AsyncConnection, collection: Collection) -> list[IndexEvent]:
+    """List what became of the indexes of a collection, in order."""
+    rows = await connection.execute(
+        select(*index_events.c)
+        .join(indexes, indexes.c.id == index_events.c.index_id)
+        .where(indexes.c.collection_id == collection.id)
+        .order_by(index_events.c.id)
+    )
+    return [
+        IndexEvent(
+            index_id=row.index_id, event=row.event, reason=row.reason, created_at=row.created_at
+        )
+        for row in rows
+    ]
+
+
+async def _locked(connection: AsyncConnection, index_id: UUID) -> Index:
+    """Read an index, with no other one of its collection changing its state meanwhile.
+
+    Locks the collection's row, and not against references to it, which every search and every
+    ingest adds.
+    """
+    await connection.execute(
+        select(collections.c.id)
+        .join(indexes, indexes.c.collection_id == collections.c.id)
+        .where(indexes.c.id == index_id)
+        .with_for_update(key_share=True, of=collections)
+    )
+    return await get(connection, index_id)
+
+
+async def _change(
+    connection: AsyncConnection, index_id: UUID, state: IndexState, event: str, reason: str | None
+) -> Index:
+    values: dict[str, Any] = {"state": state.value}
+    if state is IndexState.ACTIVE:
+        values["activated_at"] = func.now()
+    rows = await connection.execute(
+        update(indexes).where(indexes.c.id == index_id).values(values).returning(*indexes.c)
+    )
+    await _note(connection, index_id, event, reason)
     return from_row(rows.mappings().one())
+
+
+async def _note(
+    connection: AsyncConnection, index_id: UUID, event: str, reason: str | None
+) -> None:
+    await connection.execute(
+        insert(index_events).values(index_id=index_id, event=event, reason=reason)
+    )
