@@ -180,7 +180,7 @@ async def remove(
     async with started(services, order, progress or Silent()) as run:
         for root in wanted:
             async for found in _below(services, run, root):
-                await remove_source(services, run.targets, found.id, run.writer.counts)
+                await remove_source(services, run.targets, found.id, run.id, run.writer.counts)
                 await asyncio.to_thread(_forget_upload, services, run.collection, found.uri)
     return report_of(run)
 
@@ -293,7 +293,7 @@ async def _prune(services: Services, run: Run, request: IngestRequest) -> None:
             continue
         async for source in _below(services, run, root):
             if is_gone(source.uri):
-                await remove_source(services, run.targets, source.id, run.writer.counts)
+                await remove_source(services, run.targets, source.id, run.id, run.writer.counts)
     await _prune_pages(services, run)
 
 
@@ -302,7 +302,7 @@ async def _prune_pages(services: Services, run: Run) -> None:
     async with transaction(services.engine) as connection:
         gone = await source_rows.known(connection, run.collection, sorted(run.fetcher.gone))
     for source in gone.values():
-        await remove_source(services, run.targets, source.id, run.writer.counts)
+        await remove_source(services, run.targets, source.id, run.id, run.writer.counts)
 
 
 async def _below(services: Services, run: Run, root: str) -> AsyncIterator[KnownSource]:

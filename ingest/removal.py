@@ -12,7 +12,7 @@ from ingest.report import Counts
 from ingest.targets import Target
 from ingest.terms import uncount
 from search_app.bootstrap import Services
-from search_app.catalog import chunks, documents, sources
+from search_app.catalog import chunks, documents, history, sources
 from search_app.catalog.engine import transaction
 from search_app.types import Collection
 
@@ -36,7 +36,11 @@ def is_gone(uri: str) -> bool:
 
 
 async def finish_removals(
-    services: Services, collection: Collection, targets: Sequence[Target], counts: Counts
+    services: Services,
+    collection: Collection,
+    targets: Sequence[Target],
+    run_id: UUID,
+    counts: Counts,
 ) -> None:
     """Go on with what an earlier run began to remove."""
     while True:
@@ -44,7 +48,7 @@ async def finish_removals(
             found = await documents.deleting(connection, collection, BATCH)
         if not found:
             break
-        await remove_documents(services, targets, found, counts)
+        await remove_documents(services, targets, found, run_id, counts)
     while True:
         async with transaction(services.engine) as connection:
             hidden = await chunks.deleting(connection, collection, BATCH)
@@ -55,11 +59,11 @@ async def finish_removals(
     async with transaction(services.engine) as connection:
         leaving = await sources.removing(connection, collection)
     for source_id in leaving:
-        await remove_source(services, targets, source_id, counts)
+        await remove_source(services, targets, source_id, run_id, counts)
 
 
 async def remove_source(
-    services: Services, targets: Sequence[Target], source_id: UUID, counts: Counts
+    services: Services, targets: Sequence[Target], source_id: UUID, run_id: UUID, counts: Counts
 ) -> None:
     """Remove a source with all its documents."""
     async with transaction(services.engine) as connection:
@@ -69,7 +73,7 @@ async def remove_source(
             found = await documents.of_source(connection, source_id, BATCH)
         if not found:
             break
-        await remove_documents(services, targets, found, counts)
+        await remove_documents(services, targets, found, run_id, counts)
     async with transaction(services.engine) as connection:
         await sources.delete_row(connection, source_id)
 
@@ -87,14 +91,19 @@ async def remove_unseen(
             found = await documents.unseen_of_sources(connection, source_ids, run_id, BATCH)
         if not found:
             return
-        await remove_documents(services, targets, found, counts)
+        await remove_documents(services, targets, found, run_id, counts)
 
 
 async def remove_documents(
-    services: Services, targets: Sequence[Target], document_ids: Sequence[UUID], counts: Counts
+    services: Services,
+    targets: Sequence[Target],
+    document_ids: Sequence[UUID],
+    run_id: UUID,
+    counts: Counts,
 ) -> None:
     """Remove documents with their chunks and vectors."""
     async with transaction(services.engine) as connection:
+        await history.add_removals(connection, document_ids, run_id)
         await documents.begin_deleting(connection, document_ids)
     while True:
         async with transaction(services.engine) as connection:

@@ -95,7 +95,7 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
             counts = writer.counts
             if order.kind == "ingest":
                 await _prove_named(order, writer)
-            await finish_removals(services, collection, targets, writer.counts)
+            await finish_removals(services, collection, targets, run_id, writer.counts)
             with Fetcher(services.settings) as fetcher:
                 async with (
                     kept(services.engine, run_id, tally.reached),

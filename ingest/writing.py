@@ -20,12 +20,13 @@ from ingest.rows import chunk_row, document_row, finished_row, place_row
 from ingest.targets import Target, prove
 from ingest.terms import analysed_for
 from search_app.bootstrap import Services
-from search_app.catalog import chunks, documents, lexicons, records, runs, sources
+from search_app.catalog import chunks, documents, history, lexicons, records, runs, sources
 from search_app.catalog.documents import KnownDocument
 from search_app.catalog.engine import transaction
+from search_app.catalog.history import NewEvent
 from search_app.catalog.locks import WritingLock
 from search_app.errors import SourceError
-from search_app.types import Collection, Failure
+from search_app.types import Collection, Failure, IndexState
 
 SEGMENT = 512
 """Chunks embedded between two proofs; what a crash repeats at most."""
@@ -197,7 +198,7 @@ class Writer:
         if not refused:
             return
         new = [change.document.id for change in refused if _is_new(change)]
-        await remove_documents(self._services, self.targets, new, Counts())
+        await remove_documents(self._services, self.targets, new, self._run_id, Counts())
         known = [change.document.id for change in refused if not _is_new(change)]
         await drop_unshown(self._services, self.targets, known)
 
@@ -366,6 +367,12 @@ class Writer:
                 connection,
                 [document_row(change.document, self._run_id) for change in segment.complete],
             )
+            await history.add(
+                connection,
+                self._collection,
+                [self._event(change) for change in segment.complete],
+                self._run_id,
+            )
             await chunks.make_live(
                 connection,
                 [
@@ -378,6 +385,21 @@ class Writer:
                 connection, [gone for change in segment.complete for gone in change.outdated]
             )
             await runs.set_counts(connection, self._run_id, self.counts.as_json())
+
+    def _event(self, change: Change) -> NewEvent:
+        document = change.document
+        # As it is shown: other indexes may cut it in another way.
+        shown = next(
+            (each for each in self.targets if each.index.state is IndexState.ACTIVE),
+            self.targets[0],
+        )
+        return NewEvent(
+            document_id=document.id,
+            uri=document.uri,
+            title=document.title,
+            event="added" if _is_new(change) else "updated",
+            chunks=len(document.chunks[shown.index.chunking.name]),
+        )
 
     async def _sweep(self, segment: Segment) -> None:
         """Remove what the change left behind, and close the sources that are done."""
