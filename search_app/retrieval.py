@@ -245,6 +245,28 @@ class Searcher:
             searched_at=datetime.now(UTC),
         )
 
+    async def documents_with_words(self, query: str, collection: str) -> set[UUID] | None:
+        """Name the documents that keyword search could find; None where it cannot search yet.
+
+        They have any word of the query that is not in every text; phrases and exclusions are not
+        looked into.
+
+        Raises:
+            InvalidInputError: the query cannot be meant.
+            NotFoundError: no such collection, or nothing was ever ingested into it.
+            StoreError: the store does not answer.
+            CatalogError: the catalog does not answer.
+        """
+        question = read_question(_checked_query(query))
+        async with reading(self._engine) as connection:
+            target = await serving(connection, collection, _hash(question.text))
+            lexicon = target.lexicon
+            if lexicon is None or not lexicon.complete:
+                return None
+            counts = analyse(question.text, lexicon.weighting.analyzer).counts
+            known = await lexicons.frequencies(connection, target.index.id, counts)
+        return await self._store(target.index.store).documents_with(target.index.id, list(known))
+
     async def warm(self) -> None:
         """Load and prove the models of all active indexes, so that no search has to wait for it.
 
@@ -455,7 +477,13 @@ def check_request(request: SearchRequest) -> str:
     Raises:
         InvalidInputError: the query or a number cannot be meant.
     """
-    query = request.query.strip()
+    query = _checked_query(request.query)
+    _check_range(request.k, request.first_rank)
+    return query
+
+
+def _checked_query(text: str) -> str:
+    query = text.strip()
     if not query:
         raise InvalidInputError("the query is empty; write what you are looking for")
     if len(query) > LONGEST_QUERY:
@@ -464,7 +492,6 @@ def check_request(request: SearchRequest) -> str:
         )
     if "\x00" in query or any("\ud800" <= character <= "\udfff" for character in query):
         raise InvalidInputError("the query has a NUL or half of a surrogate pair; remove it")
-    _check_range(request.k, request.first_rank)
     return query
 
 

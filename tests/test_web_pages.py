@@ -215,6 +215,19 @@ def test_a_page_after_the_last_says_so(client: TestClient) -> None:
     ]
 
 
+def test_by_words_only_documents_that_have_one_are_counted(client: TestClient) -> None:
+    page = Page(client, "/?q=harbour+monday&mode=keyword&filter=language%3Den")
+    # The handbook and the quarry; no document has the other word.
+    assert "2 documents" in page.texts("#count")[0]
+    assert page.choice("language", "English").get_text(" ", strip=True).endswith("2")
+    counted = client.get("/api/v1/facets", params={"words": "harbour monday"}).json()
+    assert counted["documents"] == 2
+    [languages] = [facet for facet in counted["facets"] if facet["field"] == "language"]
+    assert [(one["value"], one["documents"]) for one in languages["values"]] == [("en", 2)]
+    assert client.get("/api/v1/facets", params={"words": "monday"}).json()["documents"] == 0
+    assert client.get("/api/v1/facets", params={"words": " "}).status_code == 400
+
+
 def test_markup_in_documents_is_shown_as_text_everywhere(client: TestClient) -> None:
     query = quote(f"sentinel paragraph {ATTACK}")
     page = Page(client, f"/?q={query}&filter=type%3Djsonl")

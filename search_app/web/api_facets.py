@@ -77,6 +77,7 @@ class Facets(Model):
     responses=described(Kind.INVALID_INPUT, Kind.NOT_FOUND, Kind.INVALID_BODY),
 )
 async def get_facets(
+    *,
     services: ServicesDep,
     counter: CounterDep,
     collection: Annotated[
@@ -89,15 +90,21 @@ async def get_facets(
     limit: Annotated[
         int, Query(ge=1, le=1000, description="Most values of a field, the commonest")
     ] = 50,
+    words: Annotated[
+        str | None, Query(description="Count only documents that have one of these words")
+    ] = None,
 ) -> Facets:
     """Count the documents that each value of a field would leave."""
     name = services.settings.collection if collection is None else collection
     async with transaction(services.engine) as connection:
         known = await collections.get(connection, name)
-    counted = await counter.choices(known, filter)
+    among = None
+    if words is not None:
+        among = await services.searcher.documents_with_words(words, name)
+    counted = await counter.choices(known, filter, among)
     return Facets(
         collection=known.name,
-        documents=await counter.documents(known, filter),
+        documents=await counter.documents(known, filter, among),
         facets=[
             FacetJson(
                 field=field,

@@ -102,6 +102,14 @@ class SearchView:
         return self.answer.problem.kind.status if self.answer.problem else 200
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Counted:
+    """How many documents a search leaves, and by the values of their fields."""
+
+    documents: int
+    facets: Sequence[Facet]
+
+
 @router.api_route("/", methods=["GET", "HEAD"])
 async def search_page(request: Request, services: ServicesDep, counter: CounterDep) -> Response:
     """Show the search box, and what was found where something was asked."""
@@ -138,7 +146,7 @@ async def _view(services: Services, counter: Counter, state: SearchState) -> Sea
             view = replace(view, current=current)
             if not state.query or current is None:
                 return replace(view, overview=await collections.summaries(connection))
-        return replace(view, answer=await _answer(services, counter, state, current))
+        return replace(view, answer=await _answer(services, counter, view, current))
     except UnmovedError as exc:
         return replace(view, answer=Answer(problem=_told(exc)))
 
@@ -148,30 +156,41 @@ def _current(known: Sequence[Collection], name: str) -> Collection | None:
 
 
 async def _answer(
-    services: Services, counter: Counter, state: SearchState, collection: Collection
+    services: Services, counter: Counter, view: SearchView, collection: Collection
 ) -> Answer:
     """Search, and count beside it."""
+    state = view.state
     page = state.number()
-    found, number, listed = await asyncio.gather(
+    found, counted = await asyncio.gather(
         services.searcher.search(state.request(collection.name)),
-        counter.documents(collection, state.filters),
-        facets(counter, collection, state),
-        # All of them end before the first failure is told, so that nothing is left running.
+        _counted(services, counter, view, collection),
+        # Both of them end before the first failure is told, so that nothing is left running.
         return_exceptions=True,
     )
     if isinstance(found, BaseException):
         raise found
-    if isinstance(number, BaseException):
-        raise number
-    if isinstance(listed, BaseException):
-        raise listed
+    if isinstance(counted, BaseException):
+        raise counted
     return Answer(
         result=found,
         hits=await _shown(services, found, state),
-        documents=number,
-        facets=listed,
+        documents=counted.documents,
+        facets=counted.facets,
         earlier=state.url(page=str(page - 1)) if page > 1 else None,
         later=state.url(page=str(page + 1)) if found.more and page < LAST_PAGE else None,
+    )
+
+
+async def _counted(
+    services: Services, counter: Counter, view: SearchView, collection: Collection
+) -> _Counted:
+    """Count the documents that pass the filters; by words, of those that have one of them."""
+    state, among = view.state, None
+    if view.mode == "keyword":
+        among = await services.searcher.documents_with_words(state.query, collection.name)
+    return _Counted(
+        documents=await counter.documents(collection, state.filters, among),
+        facets=await facets(counter, collection, state, among),
     )
 
 
