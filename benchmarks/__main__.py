@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import chunking, embedders, ingest, parsing, quality, search, stores
+from benchmarks import chunking, embedders, facets, ingest, parsing, quality, search, stores
 
 PARTS = {
     "embedders": embedders,
@@ -11,6 +11,7 @@ PARTS = {
     "ingest": ingest,
     "stores": stores,
     "search": search,
+    "facets": facets,
     "quality": quality,
 }
 

@@ -70,6 +70,9 @@ class Precomputed(Embedder):
 
 def main() -> None:
     """Print the figures."""
+    if not GOLDEN.is_dir():
+        print(f"no golden sets in {GOLDEN}: nothing to measure whole searches with")
+        return
     asyncio.run(measure())
 
 
