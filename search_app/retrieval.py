@@ -24,6 +24,7 @@ from search_app.embedders.batching import normalise
 from search_app.errors import (
     EmbedderError,
     EmbedderResponseError,
+    EmbedderUnavailableError,
     InvalidInputError,
     ModelMismatchError,
     NotFoundError,
@@ -64,7 +65,8 @@ class SearchRequest:
 
     ``first_rank`` pages: hits ``first_rank`` to ``first_rank + k - 1`` are wanted. What is None is
     as the settings say; ``rerank`` takes effect where they name a reranker. ``fold`` shows
-    passages that say nearly the same as one hit.
+    passages that say nearly the same as one hit. What is not ``logged`` nobody asked: looking into
+    why something is not found, or comparing two indexes.
     """
 
     query: str
@@ -79,6 +81,7 @@ class SearchRequest:
     exact: bool = False
     fold: bool = False
     client: str = "api"
+    logged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +194,8 @@ class Searcher:
             took_ms=(time.perf_counter() - started) * 1000,
             searched_at=datetime.now(UTC),
         )
-        await self._log(request, target, result)
+        if request.logged:
+            await self._log(request, target, result, prepared.vector)
         return result
 
     async def similar(self, request: SimilarRequest) -> SearchResult:
@@ -267,6 +271,19 @@ class Searcher:
             known = await lexicons.frequencies(connection, target.index.id, counts)
         return await self._store(target.index.store).documents_with(target.index.id, list(known))
 
+    async def asked_with(self, request: SearchRequest) -> tuple[Serving, Vector]:
+        """Give what answers a search by meaning, and the vector that it would be asked with.
+
+        Raises: as ``search`` does in semantic mode.
+        """
+        question = read_question(check_request(request))
+        async with reading(self._engine) as connection:
+            target = await serving(connection, request.collection, _hash(question.text))
+        vector = target.vector
+        if vector is None:
+            vector = await self._embed(question.text, target)
+        return target, vector
+
     async def warm(self) -> None:
         """Load and prove the models of all active indexes, so that no search has to wait for it.
 
@@ -315,7 +332,13 @@ class Searcher:
         embedder = await self._proved(target)
         if (known := fresh.get(_hash(query))) is not None:
             return known
-        unit, _ = normalise(await embedder.embed([query], "query"))
+        asked = time.monotonic()
+        try:
+            received = await embedder.embed([query], "query")
+        except EmbedderUnavailableError as exc:
+            self._prover.failed(embedder, target.version, exc, since=asked)
+            raise
+        unit, _ = normalise(received)
         vector: Vector = unit[0]
         if vector.shape != (target.version.identity.dimensions,):
             raise EmbedderResponseError(
@@ -446,7 +469,13 @@ class Searcher:
             prepared.notices.append(Notice(kind="not_reranked", reason=str(exc)))
             return hits
 
-    async def _log(self, request: SearchRequest, target: Serving, result: SearchResult) -> None:
+    async def _log(
+        self,
+        request: SearchRequest,
+        target: Serving,
+        result: SearchResult,
+        vector: Vector | None,
+    ) -> None:
         async with reading(self._engine) as connection:
             await queries.log_search(
                 connection,
@@ -461,11 +490,13 @@ class Searcher:
                     first_rank=request.first_rank,
                     exact=request.exact,
                     hit_ids=[hit.chunk_id for hit in result.hits],
+                    document_ids=[hit.document.id for hit in result.hits],
                     scores=[hit.score for hit in result.hits],
                     took_ms=result.took_ms,
                     client=request.client,
                     id=result.search_id,
                     mode=result.mode,
+                    vector_hash=None if vector is None else vector_hash(vector),
                 ),
             )
         log.debug("searched", collection=request.collection, took_ms=round(result.took_ms, 1))
@@ -582,6 +613,11 @@ def _hits(search: _Search, target: Serving, found: Sequence[Found]) -> list[Hit]
         for rank, each in enumerate(found, start=1)
     ]
     return hits[search.request.first_rank - 1 :]
+
+
+def vector_hash(vector: Vector) -> bytes:
+    """Hash a query's vector as the query log keeps it."""
+    return sha256(vector.astype("<f4", copy=False).tobytes()).digest()
 
 
 def _hash(text: str) -> bytes:

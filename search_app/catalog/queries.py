@@ -14,7 +14,11 @@ from search_app.types import Mode, Vector
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedSearch:
-    """One search as the log keeps it; ``query`` is None where texts are not to be kept."""
+    """One search as the log keeps it; ``query`` is None where texts are not to be kept.
+
+    ``document_ids[i]`` is the document of ``hit_ids[i]``; ``vector_hash`` is of the query's vector,
+    None where there was none.
+    """
 
     collection_id: UUID
     index_id: UUID
@@ -26,7 +30,9 @@ class LoggedSearch:
     first_rank: int
     exact: bool
     hit_ids: Sequence[UUID]
+    document_ids: Sequence[UUID]
     scores: Sequence[float]
+    vector_hash: bytes | None
     took_ms: float
     client: str
     mode: Mode
@@ -53,14 +59,17 @@ _LOG = text(
     WITH quickly AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     INSERT INTO query_log (
         id, collection_id, index_id, model_version_id, query, query_hash, filters, k, first_rank,
-        exact, hit_ids, scores, took_ms, client, mode
+        exact, hit_ids, document_ids, scores, took_ms, client, mode, vector_hash
     )
     SELECT :id, :collection_id, :index_id, :model_version_id, :query, :query_hash,
         CAST(:filters AS text[]), :k, :first_rank, :exact, CAST(:hit_ids AS uuid[]),
-        CAST(:scores AS double precision[]), :took_ms, :client, :mode
+        CAST(:document_ids AS uuid[]), CAST(:scores AS double precision[]), :took_ms, :client,
+        :mode, :vector_hash
     FROM quickly
     """
 )
+
+_LISTS = ("filters", "hit_ids", "document_ids", "scores")
 
 
 async def log_search(connection: AsyncConnection, search: LoggedSearch) -> None:
@@ -69,7 +78,7 @@ async def log_search(connection: AsyncConnection, search: LoggedSearch) -> None:
     The commit does not wait for the disk: losing the last moments of the log in a crash is better
     than every search waiting.
     """
-    lists = {name: list(getattr(search, name)) for name in ("filters", "hit_ids", "scores")}
+    lists = {name: list(getattr(search, name)) for name in _LISTS}
     await connection.execute(_LOG, {**vars(search), **lists})
 
 

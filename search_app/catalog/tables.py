@@ -367,11 +367,17 @@ query_log = Table(
     Column("first_rank", Integer, nullable=False),
     Column("exact", Boolean, nullable=False),
     Column("hit_ids", ARRAY(Uuid), nullable=False),
+    # Of which document each hit was: an edited document has other passages. Empty in searches
+    # from before this was kept.
+    Column("document_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
     Column("scores", ARRAY(Double), nullable=False),
     Column("took_ms", Double, nullable=False),
     Column("client", Text, nullable=False),
     Column("mode", Text, nullable=False, server_default=text("'semantic'")),
+    # Of the query's vector, float32 little-endian; null where there was none.
+    Column("vector_hash", LargeBinary),
     _time("created_at"),
+    Index("ix_query_log_query_hash", "query_hash"),
     Index("ix_query_log_collection_id_created_at", "collection_id", "created_at"),
 )
 
