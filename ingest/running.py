@@ -43,8 +43,8 @@ VERSIONED = (
 class Order:
     """What a run is told before it begins.
 
-    ``kind`` is ingest, remove or retry; only an ingest makes the collection where it is missing.
-    ``job_id`` is the queued job that it does, if any.
+    ``kind`` is ingest, remove, retry or reindex; only an ingest makes the collection where it is
+    missing. ``job_id`` is the queued job that it does, if any.
     """
 
     kind: str
@@ -79,7 +79,9 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
     async with _locked(services, order, progress) as (collection, lock):
         async with transaction(services.engine) as connection:
             is_new = not await indexes.live(connection, collection)
-        run_id = await _record_start(services, order, collection)
+        async with transaction(services.engine) as connection:
+            await runs.mark_interrupted(connection, collection)
+        run_id = await record_start(services, order, collection)
         counts = Counts()
         tally = Tally(progress)
         try:
@@ -112,7 +114,7 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
                         started=began,
                     )
         except BaseException as exc:
-            await _record_failure(services, run_id, counts, exc)
+            await record_failure(services, run_id, counts, exc)
             if is_new and order.job_id is None and isinstance(exc, UnmovedError):
                 # A job may be tried again, and needs what was uploaded for it.
                 await _tidy(services, collection)
@@ -181,9 +183,9 @@ async def _collection(services: Services, order: Order) -> Collection:
         return await collections.get(connection, order.collection)
 
 
-async def _record_start(services: Services, order: Order, collection: Collection) -> UUID:
+async def record_start(services: Services, order: Order, collection: Collection) -> UUID:
+    """Record that a run begins, and give its id."""
     async with transaction(services.engine) as connection:
-        await runs.mark_interrupted(connection, collection)
         return await runs.start(
             connection,
             kind=order.kind,
@@ -218,9 +220,10 @@ async def _prove_named(order: Order, writer: Writer) -> None:
             await writer.prove(target)
 
 
-async def _record_failure(
+async def record_failure(
     services: Services, run_id: UUID, counts: Counts, exc: BaseException
 ) -> None:
+    """Record that a run was stopped or failed, and why."""
     interrupted = isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit)
     status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
     reason = "stopped by the user" if interrupted else f"{exc}" or type(exc).__name__

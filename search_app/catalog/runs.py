@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, Text, cast, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import collections, run_errors, runs
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import JSON, Collection, Failure, Run, RunStatus
+
+REINDEX = "reindex"
+"""The kind of runs that build an index beside the one that answers."""
 
 
 async def start(
@@ -23,8 +26,12 @@ async def start(
     code_version: str,
     library_versions: Mapping[str, str],
     job_id: int | None = None,
+    part_of: UUID | None = None,
 ) -> UUID:
-    """Record a run that begins now on this host, and give its id."""
+    """Record a run that begins now on this host, and give its id.
+
+    ``part_of`` names the run of which this one is a worker's share.
+    """
     run_id = uuid4()
     await connection.execute(
         insert(runs).values(
@@ -38,6 +45,7 @@ async def start(
             host=platform.node(),
             process_id=os.getpid(),
             job_id=job_id,
+            part_of=part_of,
         )
     )
     return run_id
@@ -81,12 +89,25 @@ async def finish(
 async def mark_interrupted(connection: AsyncConnection, collection: Collection) -> int:
     """Mark runs of the collection that never ended; the caller holds the collection's lock.
 
-    Whoever holds that lock knows that no run of the collection is alive.
+    Whoever holds that lock knows that no run of the collection is alive, but for one that builds
+    an index, which holds it for moments only.
     """
+    return await _interrupt(connection, collection, runs.c.kind != REINDEX)
+
+
+async def mark_builders_interrupted(connection: AsyncConnection, collection: Collection) -> int:
+    """Mark runs that were building an index and never ended; the caller is the only one to."""
+    return await _interrupt(connection, collection, runs.c.kind == REINDEX)
+
+
+async def _interrupt(
+    connection: AsyncConnection, collection: Collection, kinds: ColumnElement[bool]
+) -> int:
     result = await connection.execute(
         update(runs)
         .where(runs.c.collection_id == collection.id)
         .where(runs.c.status == RunStatus.RUNNING.value)
+        .where(kinds)
         .values(
             status=RunStatus.INTERRUPTED.value,
             reason="its process ended before the run did",
