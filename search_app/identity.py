@@ -301,8 +301,9 @@ def mismatch(
 class Prover:
     """Remembers that an embedder proved itself, and asks again from time to time.
 
-    One for each process. A proof lasts ``lasts_s`` seconds, a failure ``rests_s``: those who wait
-    for one attempt share its outcome instead of each waiting for an attempt of their own.
+    One for each process. A proof lasts ``lasts_s`` seconds, a failure ``rests_s`` or as long as it
+    took to fail: those who wait for one attempt share its outcome instead of each waiting for an
+    attempt of their own, and a model that does not answer is waited for half of the time at most.
     """
 
     def __init__(self, *, lasts_s: float = 600.0, rests_s: float = 2.0) -> None:
@@ -311,6 +312,7 @@ class Prover:
         self._rests_s = rests_s
         self._proved: dict[_Key, float] = {}
         self._failed: dict[_Key, tuple[float, EmbedderError]] = {}
+        """Until when each failure stands."""
         self._locks: defaultdict[_Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ensure(
@@ -334,15 +336,25 @@ class Prover:
             now = time.monotonic()
             if key in self._proved and now - self._proved[key] < self._lasts_s:
                 return False
-            if key in self._failed and now - self._failed[key][0] < self._rests_s:
+            if key in self._failed and now < self._failed[key][0]:
                 raise self._failed[key][1]
             try:
                 proof = await prove(embedder, version, canaries)
                 if proof.outcome is Outcome.OTHER_MODEL:
                     raise query_mismatch(embedder, version, proof, collection)
             except EmbedderError as exc:
-                self._proved.pop(key, None)
-                self._failed[key] = (time.monotonic(), exc)
+                self._note(key, exc, since=now)
                 raise
             self._proved[key] = time.monotonic()
             return True
+
+    def failed(
+        self, embedder: Embedder, version: ModelVersion, error: EmbedderError, *, since: float
+    ) -> None:
+        """Take note that a proved embedder does not answer, asked at ``since`` (monotonic)."""
+        self._note((embedder.spec, version.id), error, since=since)
+
+    def _note(self, key: _Key, error: EmbedderError, *, since: float) -> None:
+        now = time.monotonic()
+        self._proved.pop(key, None)
+        self._failed[key] = (now + max(self._rests_s, now - since), error)

@@ -164,6 +164,26 @@ class Silent(HashingEmbedder):
         raise EmbedderUnavailableError("no answer from the embedder")
 
 
+class Fading(HashingEmbedder):
+    """Proves itself, then answers no query any more."""
+
+    asked = 0
+
+    async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
+        if len(texts) == 1 and kind == "query":
+            self.asked += 1
+            raise EmbedderUnavailableError("no answer from the embedder")
+        return await super().embed(texts, kind)
+
+
+async def test_an_embedder_that_fails_is_not_waited_for_by_every_search(filled: Services) -> None:
+    filled._embedders["hashing:64"] = fading = Fading("64")
+    filled.searcher._prover._rests_s = 600
+    for word in ("onion", "ferry", "bread"):
+        assert kinds(await ask(filled, f"{word} never asked", "hybrid")) == ["not_semantic"]
+    assert fading.asked == 1
+
+
 async def test_without_an_embedder_words_still_find(filled: Services) -> None:
     filled._embedders["hashing:64"] = Silent("64")
     result = await ask(filled, "onion never asked", "hybrid")
