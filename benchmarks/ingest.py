@@ -14,10 +14,11 @@ from benchmarks.workplace import figure, heading, peak_mib, scratch_services
 from ingest.chunker import chunk
 from ingest.loaders import LoadOptions, load
 from ingest.pipeline import IngestRequest, ingest
-from ingest.plan import indexed_text, plan
+from ingest.plan import plan
 from ingest.sources import discover
 from ingest.types import LoadedDocument, SourceRef
 from search_app.bootstrap import Services
+from search_app.catalog.chunks import indexed_text
 from search_app.embedders.batching import embed_all
 from search_app.identity import CANARIES
 from search_app.types import Chunking

@@ -7,11 +7,12 @@ from hashlib import sha256
 from itertools import islice
 from uuid import UUID
 
-from ingest.plan import PlannedChunk, indexed_text
+from ingest.plan import PlannedChunk
 from ingest.targets import Target
 from search_app.bm25 import Weighting, passage_terms
 from search_app.bootstrap import Services
 from search_app.catalog import records
+from search_app.catalog.chunks import indexed_text
 from search_app.catalog.engine import transaction
 from search_app.catalog.records import VectorRecord
 from search_app.embedders.batching import embed_all, normalise

@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 from ingest.fetching.addresses import is_address
 from ingest.loaders.properties import dated
 from ingest.types import ChunkSpan, LoadedDocument
+from search_app.catalog.chunks import indexed_text
 from search_app.types import JSON, Chunking
 
 LONGEST_CONTEXT = 120
@@ -70,12 +71,6 @@ def chunk_id(
 ) -> UUID:
     """Compute the id of a chunk; ``occurrence`` counts equal texts of one document from 0."""
     return uuid5(collection_id, f"chunk\0{uri}\0{chunking}\0{text_hash.hex()}\0{occurrence}")
-
-
-def indexed_text(context: str, text: str) -> str:
-    """Compose what is embedded for a chunk, before the model's own prefix."""
-    body = text.strip()
-    return f"{context}\n\n{body}" if context else body
 
 
 def context_of(document: LoadedDocument, span: ChunkSpan) -> str:

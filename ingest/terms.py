@@ -7,13 +7,12 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingest.plan import indexed_text
 from ingest.targets import Target
 from search_app import lexical
 from search_app.bm25 import K1, B, Weighting, first_average, passage_terms
 from search_app.bootstrap import Services
 from search_app.catalog import chunks, lexicons
-from search_app.catalog.chunks import Recorded
+from search_app.catalog.chunks import Recorded, indexed_text
 from search_app.catalog.engine import transaction
 from search_app.lexical import Analysed
 

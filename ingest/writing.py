@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ingest.embedding import Work, Written, make_vectors
 from ingest.opening import OpenSource
-from ingest.plan import PlannedChunk, PlannedDocument, indexed_text
+from ingest.plan import PlannedChunk, PlannedDocument
 from ingest.reading import Reading
 from ingest.removal import drop_chunks, drop_unshown, remove_documents, remove_unseen
 from ingest.report import KEPT_FAILURES, Counts, Progress
@@ -21,6 +21,7 @@ from ingest.targets import Target, prove
 from ingest.terms import analysed_for
 from search_app.bootstrap import Services
 from search_app.catalog import chunks, documents, history, lexicons, records, runs, sources
+from search_app.catalog.chunks import indexed_text
 from search_app.catalog.documents import KnownDocument
 from search_app.catalog.engine import transaction
 from search_app.catalog.history import NewEvent

@@ -136,6 +136,12 @@ class Recorded:
     text: str
 
 
+def indexed_text(context: str, text: str) -> str:
+    """Compose what is embedded for a chunk, before the model's own prefix."""
+    body = text.strip()
+    return f"{context}\n\n{body}" if context else body
+
+
 _RECORDED = select(chunks.c.id, chunks.c.context, chunks.c.text).join(
     vector_records, vector_records.c.chunk_id == chunks.c.id
 )
