@@ -9,7 +9,7 @@ be at work still. They are told to stop by the record of their run, which is mar
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -83,20 +83,26 @@ async def writing(
         CatalogError: the database cannot be reached.
     """
     async with _connection(engine) as connection:
-        async with catalog_errors():
-            # Asking again and again rather than waiting inside the server: a statement that waits
-            # holds a snapshot, and building an index concurrently waits for all of those.
-            if not await _try(connection, _key(collection.id)):
-                waiting()
-                while not await _try(connection, _key(collection.id)):  # noqa: ASYNC110 - it happens in another process
-                    await asyncio.sleep(POLL_S)
+        await _wait_for(connection, _key(collection.id), waiting)
         async with transaction(engine) as noting:
             await runs.mark_interrupted(noting, collection)
+        await _wait_for(connection, _helpers_key(collection), lambda: None)
         async with catalog_errors():
-            helpers = _helpers_key(collection)
-            while not await _try(connection, helpers):
-                await asyncio.sleep(POLL_S)
-            await connection.execute(_UNLOCK, {"key": helpers})
+            await connection.execute(_UNLOCK, {"key": _helpers_key(collection)})
+        yield WritingLock(connection)
+
+
+@asynccontextmanager
+async def building(
+    engine: AsyncEngine, collection: Collection, waiting: Callable[[], None]
+) -> AsyncIterator["WritingLock"]:
+    """Be the only run that builds an index of a collection beside the one that answers.
+
+    Raises:
+        CatalogError: the database cannot be reached.
+    """
+    async with _connection(engine) as connection:
+        await _wait_for(connection, _builders_key(collection), waiting)
         yield WritingLock(connection)
 
 
@@ -111,10 +117,7 @@ async def helping(
         CatalogError: the database cannot be reached.
     """
     async with _connection(engine) as connection:
-        key = {"key": _helpers_key(collection)}
-        async with catalog_errors():
-            while not await connection.scalar(_TRY_SHARED, key):
-                await asyncio.sleep(POLL_S)
+        await _wait_for(connection, _helpers_key(collection), lambda: None, shared=True)
         lock = HelpingLock(connection, run_id)
         # Only now: whoever ended the run before waits for those who hold the lock.
         await lock.check()
@@ -155,11 +158,24 @@ async def try_to_write(connection: AsyncConnection, collection: Collection) -> b
     return True
 
 
-async def _try(connection: AsyncConnection, key: int) -> bool:
-    statement = text("SELECT pg_try_advisory_lock(:key)")
-    return bool(await connection.scalar(statement, {"key": key}))
+async def _wait_for(
+    connection: AsyncConnection, key: int, waiting: Callable[[], None], *, shared: bool = False
+) -> None:
+    """Take a lock for as long as the connection lasts; calls ``waiting`` if another one has it.
+
+    Asks again and again rather than waiting inside the server: a statement that waits holds a
+    snapshot, and building an index concurrently waits for all of those.
+    """
+    told = False
+    async with catalog_errors():
+        while not await connection.scalar(_TRY_SHARED if shared else _TRY, {"key": key}):
+            if not told:
+                waiting()
+                told = True
+            await asyncio.sleep(POLL_S)
 
 
+_TRY = text("SELECT pg_try_advisory_lock(:key)")
 _LOCK = text("SELECT pg_advisory_lock(:key)")
 _UNLOCK = text("SELECT pg_advisory_unlock(:key)")
 _TRY_SHARED = text("SELECT pg_try_advisory_lock_shared(:key)")
@@ -179,3 +195,7 @@ def _key(identity: UUID) -> int:
 
 def _helpers_key(collection: Collection) -> int:
     return -_key(collection.id) - 1
+
+
+def _builders_key(collection: Collection) -> int:
+    return _key(uuid5(collection.id, "building"))

@@ -86,6 +86,12 @@ async def finish(
     )
 
 
+async def goes_on(connection: AsyncConnection, run_id: UUID) -> bool:
+    """Say whether a run neither ended nor was marked as interrupted."""
+    statement = select(runs.c.status).where(runs.c.id == run_id)
+    return await connection.scalar(statement) == RunStatus.RUNNING.value
+
+
 async def mark_interrupted(connection: AsyncConnection, collection: Collection) -> int:
     """Mark runs of the collection that never ended; the caller holds the collection's lock.
 

@@ -159,6 +159,19 @@ runs = Table(
     Index("ix_runs_job_id", "job_id", postgresql_where=text("job_id IS NOT NULL")),
 )
 
+run_parts = Table(
+    "run_parts",
+    metadata,
+    # Of a run that many workers share: some of its sources, in the order in which they were found.
+    Column("run_id", Uuid, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("sources", JSONB, nullable=False),
+    # The run of the worker that has it. Without a reference: it only says who has to be alive.
+    Column("claimed_by", Uuid),
+    Column("done", Boolean, nullable=False, server_default=text("false")),
+    Index("ix_run_parts_open", "run_id", "number", postgresql_where=text("NOT done")),
+)
+
 run_errors = Table(
     "run_errors",
     metadata,
@@ -175,6 +188,26 @@ job_failures = Table(
     Column("job_id", BigInteger, primary_key=True, autoincrement=False),
     Column("reason", Text, nullable=False),
     _time("created_at"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _reference("collection_id", "collections"),
+    Column("arguments", ARRAY(Text), nullable=False),
+    Column("prune", Boolean, nullable=False),
+    # Either so many seconds, or a cron line read in a time zone.
+    Column("every_s", BigInteger),
+    Column("cron", Text),
+    Column("timezone", Text, nullable=False),
+    Column("next_at", DateTime(timezone=True), nullable=False),
+    _time("last_at", null=True),
+    Column("last_job_id", BigInteger),
+    _time("created_at"),
+    CheckConstraint("(every_s IS NULL) <> (cron IS NULL)", name="ck_schedules_when"),
+    Index("ix_schedules_next_at", "next_at"),
+    Index("ix_schedules_collection_id", "collection_id"),
 )
 
 identity_proofs = Table(
