@@ -83,7 +83,7 @@ async def writing(
         CatalogError: the database cannot be reached.
     """
     async with _connection(engine) as connection:
-        await _wait_for(connection, _key(collection.id), waiting)
+        await _wait_for(connection, _key(collection.id), waiting, wish=_wish_key(collection))
         async with transaction(engine) as noting:
             await runs.mark_interrupted(noting, collection)
         await _wait_for(connection, _helpers_key(collection), lambda: None)
@@ -158,12 +158,23 @@ async def try_to_write(connection: AsyncConnection, collection: Collection) -> b
     return True
 
 
+async def is_wanted(engine: AsyncEngine, collection: Collection) -> bool:
+    """Say whether a run waits to write, so that who writes on and on may let it."""
+    async with transaction(engine) as connection:
+        return not await connection.scalar(_TRY_IN_TRANSACTION, {"key": _wish_key(collection)})
+
+
 async def _wait_for(
-    connection: AsyncConnection, key: int, waiting: Callable[[], None], *, shared: bool = False
+    connection: AsyncConnection,
+    key: int,
+    waiting: Callable[[], None],
+    *,
+    shared: bool = False,
+    wish: int | None = None,
 ) -> None:
     """Take a lock for as long as the connection lasts; calls ``waiting`` if another one has it.
 
-    Asks again and again rather than waiting inside the server: a statement that waits holds a
+    While it is waited for, ``wish`` is held, which others may see. Asks again and again rather than waiting inside the server: a statement that waits holds a
     snapshot, and building an index concurrently waits for all of those.
     """
     told = False
@@ -172,12 +183,18 @@ async def _wait_for(
             if not told:
                 waiting()
                 told = True
+                if wish is not None:
+                    await connection.execute(_LOCK_SHARED, {"key": wish})
             await asyncio.sleep(POLL_S)
+        if told and wish is not None:
+            await connection.execute(_UNLOCK_SHARED, {"key": wish})
 
 
 _TRY = text("SELECT pg_try_advisory_lock(:key)")
 _LOCK = text("SELECT pg_advisory_lock(:key)")
 _UNLOCK = text("SELECT pg_advisory_unlock(:key)")
+_LOCK_SHARED = text("SELECT pg_advisory_lock_shared(:key)")
+_UNLOCK_SHARED = text("SELECT pg_advisory_unlock_shared(:key)")
 _TRY_SHARED = text("SELECT pg_try_advisory_lock_shared(:key)")
 _TRY_IN_TRANSACTION = text("SELECT pg_try_advisory_xact_lock(:key)")
 # Without effect over a socket of the same machine.
@@ -199,3 +216,7 @@ def _helpers_key(collection: Collection) -> int:
 
 def _builders_key(collection: Collection) -> int:
     return _key(uuid5(collection.id, "building"))
+
+
+def _wish_key(collection: Collection) -> int:
+    return _key(uuid5(collection.id, "wish to write"))
