@@ -174,8 +174,9 @@ async def _wait_for(
 ) -> None:
     """Take a lock for as long as the connection lasts; calls ``waiting`` if another one has it.
 
-    While it is waited for, ``wish`` is held, which others may see. Asks again and again rather than waiting inside the server: a statement that waits holds a
-    snapshot, and building an index concurrently waits for all of those.
+    While it is waited for, ``wish`` is held, which others may see. Asks again and again rather than
+    waiting inside the server: a statement that waits holds a snapshot, and building an index
+    concurrently waits for all of those.
     """
     told = False
     async with catalog_errors():
