@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
+from typing import Protocol
 from uuid import UUID
 
-from ingest.plan import PlannedChunk
 from ingest.targets import Target
 from search_app.bm25 import Weighting, passage_terms
 from search_app.bootstrap import Services
@@ -18,14 +18,35 @@ from search_app.catalog.records import VectorRecord
 from search_app.embedders.batching import embed_all, normalise
 from search_app.errors import EmbedderRefusedError
 from search_app.lexical import Analysed
+from search_app.stores.base import VectorStore
 from search_app.types import JSON, Point, Sparse, Vector
+
+
+class Passage(Protocol):
+    """As much of a chunk as it takes to embed it."""
+
+    @property
+    def id(self) -> UUID:
+        """Its id."""
+
+    @property
+    def document_id(self) -> UUID:
+        """The document that it is of."""
+
+    @property
+    def context(self) -> str:
+        """What is embedded in front of the text."""
+
+    @property
+    def text(self) -> str:
+        """The text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """A chunk that has no vector in an index yet, with the filter fields of its document."""
 
-    chunk: PlannedChunk
+    chunk: Passage
     fields: Mapping[str, JSON]
 
 
@@ -69,10 +90,12 @@ async def make_vectors(
     *,
     weighting: Weighting,
     analysed: Sequence[Analysed],
+    also_from: Sequence[VectorStore] = (),
 ) -> Written:
     """Get a vector for every chunk: one that the same text got before, or a new one.
 
-    ``analysed[i]`` are the terms of ``works[i]``, to be weighted as the index does.
+    ``analysed[i]`` are the terms of ``works[i]``, to be weighted as the index does. Vectors are
+    taken over from the store of the target, and what it has not from those of ``also_from``.
 
     Nothing is written here, and nothing made here may be written before the model has proved
     itself once more. A text that the provider refuses, as a content filter may, costs its own
@@ -85,7 +108,10 @@ async def make_vectors(
     hashes = [
         sha256(target.embedder.text_sent(text, "document").encode()).digest() for text in texts
     ]
-    made = await _copied(services, target, hashes, run_id)
+    made: dict[bytes, Made] = {}
+    for store in (target.store, *also_from):
+        unknown = [sent_hash for sent_hash in hashes if sent_hash not in made]
+        made |= await _copied(services, target, store, unknown, run_id)
     fresh: dict[bytes, tuple[str, UUID]] = {}
     for sent_hash, text, work in zip(hashes, texts, works, strict=True):
         if sent_hash not in made:
@@ -116,19 +142,21 @@ async def make_vectors(
 
 
 async def _copied(
-    services: Services, target: Target, hashes: Sequence[bytes], run_id: UUID
+    services: Services,
+    target: Target,
+    store: VectorStore,
+    hashes: Sequence[bytes],
+    run_id: UUID,
 ) -> dict[bytes, Made]:
     """Take over vectors of equal texts, if the store still has them to the bit."""
     async with transaction(services.engine) as connection:
-        known = await records.reusable(
-            connection, target.version.id, target.index.store, list(set(hashes))
-        )
+        known = await records.reusable(connection, target.version.id, store.name, list(set(hashes)))
     by_index: dict[UUID, list[VectorRecord]] = defaultdict(list)
     for record in known.values():
         by_index[record.index_id].append(record)
     copied = {}
     for index_id, group in by_index.items():
-        points = await target.store.fetch(index_id, [record.chunk_id for record in group])
+        points = await store.fetch(index_id, [record.chunk_id for record in group])
         vectors = {point.chunk_id: point.vector for point in points}
         for record in group:
             vector = vectors.get(record.chunk_id)

@@ -1,7 +1,9 @@
 """The indexes that a run writes to, each with its embedder proved and its store made ready."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from shlex import quote
 from uuid import UUID, uuid4
 
 from search_app import identity
@@ -10,7 +12,7 @@ from search_app.catalog import indexes, models
 from search_app.catalog.engine import transaction
 from search_app.catalog.models import CanaryVector
 from search_app.embedders.base import Embedder
-from search_app.errors import InvalidInputError
+from search_app.errors import ConfigurationError, EmbedderError, InvalidInputError, StoreError
 from search_app.identity import Outcome
 from search_app.lexical import check_analyzer
 from search_app.stores.base import VectorStore
@@ -33,8 +35,8 @@ async def open_targets(
 ) -> list[Target]:
     """Open every index of the collection that is not retired, making the first where none is.
 
-    An embedder named by the user is taken for the active index, and has to prove itself like any
-    other; the rest use the one they were registered with.
+    The active one comes first. An embedder named by the user is taken for it, and has to prove
+    itself like any other; the rest use the one they were registered with.
 
     Raises:
         InvalidInputError: the collection already lives in another store than asked for.
@@ -46,21 +48,47 @@ async def open_targets(
     if not found:
         found = [await _create(services, collection, embedder_spec, store)]
     targets = []
-    for index in found:
+    for index in sorted(found, key=lambda index: index.state is not IndexState.ACTIVE):
         answering = index.state is IndexState.ACTIVE or len(found) == 1
         chosen = embedder_spec if answering else None
         if store not in (None, index.store) and answering:
             raise InvalidInputError(
                 f"collection {collection.name!r} lives in {index.store}, not in {store}; "
-                "leave --store out, or use another collection"
+                "leave --store out, or build an index there: "
+                f"ingest reindex --collection {quote(collection.name)} --store {store}"
             )
-        targets.append(await _open(services, index, chosen, first=len(found) == 1))
+        with kept_beside(index):
+            target = await open_target(services, index, chosen)
+        if len(found) == 1 and index.state is IndexState.BUILDING:
+            # Searches find a collection's first index only once there is something to search in.
+            async with transaction(services.engine) as connection:
+                target = replace(target, index=await indexes.activate(connection, index.id))
+        targets.append(target)
     return targets
 
 
-async def _open(
-    services: Services, index: Index, embedder_spec: str | None, *, first: bool
-) -> Target:
+@contextmanager
+def kept_beside(index: Index) -> Iterator[None]:
+    """Say of which index an error is, where it is not of the one that answers, and how to go on."""
+    try:
+        yield
+    except (ConfigurationError, EmbedderError, StoreError) as exc:
+        if index.state is IndexState.ACTIVE:
+            raise
+        name = str(index.id)[:8]
+        raise type(exc)(
+            f"{exc} (this is of index {name}, which is kept in state {index.state}; if it is not "
+            f"wanted any more: ingest retire {name})"
+        ) from exc
+
+
+async def open_target(services: Services, index: Index, embedder_spec: str | None = None) -> Target:
+    """Open one index, with room made for it in its store.
+
+    Raises:
+        ConfigurationError: the embedder or store is not known.
+        StoreError: the store cannot be reached.
+    """
     async with transaction(services.engine) as connection:
         version = await models.get(connection, index.model_version_id)
         canaries = await models.canaries(connection, version.id)
@@ -69,10 +97,6 @@ async def _open(
     check_analyzer(services.settings.analyzer)
     # Again on every run: a run may have died between the catalog's row and this.
     await store.create(index.id, version.identity.dimensions)
-    if first and index.state is IndexState.BUILDING:
-        # Searches find a collection's first index only once there is something to search in.
-        async with transaction(services.engine) as connection:
-            index = await indexes.activate(connection, index.id)
     return Target(
         index=index,
         version=version,
@@ -96,16 +120,22 @@ async def _create(
             connection,
             collection=collection,
             model_version_id=version.id,
-            chunking=_chunking(settings.chunk_tokens, version),
+            chunking=chunking_for(settings.chunk_tokens, version),
             store=name,
             state=IndexState.BUILDING,
         )
 
 
-def _chunking(wanted: int, version: ModelVersion) -> Chunking:
+def chunking_for(wanted: int, version: ModelVersion) -> Chunking:
     """Keep chunks well below the model's limit: headings and prefix are embedded with them."""
+    limit = most_tokens(version)
+    return Chunking(max_tokens=wanted if limit is None else min(wanted, limit))
+
+
+def most_tokens(version: ModelVersion) -> int | None:
+    """Say how many tokens a chunk may have for a model; None where it names no limit."""
     limit = version.identity.max_tokens
-    return Chunking(max_tokens=wanted if limit is None else min(wanted, limit * 3 // 4))
+    return None if limit is None else limit * 3 // 4
 
 
 async def register(services: Services, embedder: Embedder) -> ModelVersion:
@@ -140,7 +170,8 @@ async def prove(
         ModelMismatchError: another model answers.
         EmbedderError: none answers.
     """
-    proof = await identity.prove(target.embedder, target.version, target.canaries)
+    with kept_beside(target.index):
+        proof = await identity.prove(target.embedder, target.version, target.canaries)
     async with transaction(services.engine) as connection:
         await models.add_proof(
             connection,
@@ -152,7 +183,8 @@ async def prove(
             library_versions=proof.library_versions,
         )
     if proof.outcome is Outcome.OTHER_MODEL:
-        raise identity.mismatch(target.embedder, target.version, proof, collection.name)
+        with kept_beside(target.index):
+            raise identity.mismatch(target.embedder, target.version, proof, collection.name)
     if proof.outcome is Outcome.NEW_BUILD:
         return (
             f"a new build of {target.version.name} answers: lowest canary cosine "

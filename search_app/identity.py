@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
+from shlex import quote
 from uuid import UUID
 
 import numpy as np
@@ -293,8 +294,9 @@ def mismatch(
         f"another model answers: {embedder.spec} is not the model of the index of collection "
         f"{collection!r} ({version.name}, {version.identity.dimensions} dimensions, registered as "
         f"{version.spec}); lowest canary cosine {proof.lowest_cosine:.6f} ({proof.canary}). "
-        "Nothing of it was made visible. To embed with this model, use another collection: "
-        f"ingest add PATH --collection NAME --embedder {embedder.spec}"
+        "Nothing of it was made visible. To embed with this model, build an index of it beside the "
+        f"one that answers: ingest reindex --collection {quote(collection)} "
+        f"--embedder {quote(embedder.spec)}"
     )
 
 
