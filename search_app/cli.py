@@ -6,10 +6,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID
 
 import typer
 
+from search_app.cli_explain import explain, passage_id
 from search_app.config import Settings, describe_settings, load_settings
 from search_app.console import print_json, printable, run, version_option, wait_for
 from search_app.errors import InvalidInputError
@@ -26,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.command()(explain)
 
 SHOWN_TEXT = 300
 """Characters of a passage that a terminal shows."""
@@ -120,7 +122,7 @@ def similar(
 
     settings = load_settings()
     request = SimilarRequest(
-        chunk_id=_passage_id(chunk_id), k=k, filters=filters or (), mode=_mode(mode), exact=exact
+        chunk_id=passage_id(chunk_id), k=k, filters=filters or (), mode=_mode(mode), exact=exact
     )
     result = wait_for(_similar(settings, request), settings)
     if as_json:
@@ -251,15 +253,6 @@ def _mode(name: str | None) -> Mode | None:
         case None | "hybrid" | "semantic" | "keyword":
             return name
     raise InvalidInputError(f"mode {name!r} is not known; write hybrid, semantic or keyword")
-
-
-def _passage_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as exc:
-        raise InvalidInputError(
-            f"{text[:50]!r} is no id of a passage; search-app search --json prints them"
-        ) from exc
 
 
 def _day(text: str) -> datetime:

@@ -14,7 +14,6 @@ from search_app.web.answers import described
 from search_app.web.deps import ServicesDep
 from search_app.web.examples import DETAILS
 from search_app.web.problems import Kind, ProblemError
-from search_app.web.provenance import provenance_of
 from search_app.web.schemas import (
     ChunkJson,
     CollectionJson,
@@ -26,7 +25,6 @@ from search_app.web.schemas import (
     ModelJson,
     Models,
     NoticeJson,
-    ProvenanceJson,
     RunJson,
     Runs,
     RunWithFailures,
@@ -162,35 +160,6 @@ async def get_document(
         ],
         chunks_total=total,
         more=len(found) > limit,
-    )
-
-
-@router.get(
-    "/chunks/{chunk_id}/provenance",
-    responses=described(Kind.NOT_FOUND, Kind.INVALID_BODY),
-    name="provenance",
-)
-async def get_provenance(services: ServicesDep, chunk_id: UUID) -> ProvenanceJson:
-    """Say where the vector of a passage comes from."""
-    found = await provenance_of(services, chunk_id)
-    record = found.record
-    return ProvenanceJson(
-        chunk_id=chunk_id,
-        document_id=found.passage.document.id,
-        collection=found.collection,
-        index_id=found.index.id,
-        store=found.index.store,
-        model_version_id=found.version.id,
-        model=found.version.name,
-        run_id=record.run_id,
-        copied_by_run_id=record.copied_by_run_id,
-        sent_hash=record.sent_hash.hex(),
-        received_hash=record.received_hash.hex(),
-        stored_hash=record.stored_hash.hex(),
-        norm=record.norm,
-        batch_size=record.batch_size,
-        batch_position=record.batch_position,
-        embedded_at=record.created_at,
     )
 
 

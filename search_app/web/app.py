@@ -18,6 +18,7 @@ from search_app.web import (
     api_assist,
     api_collections,
     api_facets,
+    api_provenance,
     collection_pages,
     docs_page,
     document_list_page,
@@ -28,6 +29,7 @@ from search_app.web import (
     job_pages,
     model_pages,
     preferences,
+    provenance_page,
     run_pages,
     search_page,
     similar_page,
@@ -83,7 +85,16 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.mount("/static", assets, name="static")
-    pages = (search_page, similar_page, document_page, run_pages, docs_page, preferences, health)
+    pages = (
+        search_page,
+        similar_page,
+        document_page,
+        provenance_page,
+        run_pages,
+        docs_page,
+        preferences,
+        health,
+    )
     care = (
         collection_pages,
         document_list_page,
@@ -93,7 +104,8 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         job_pages,
         model_pages,
     )
-    for module in (api, api_collections, api_actions, api_facets, api_assist, *pages, *care):
+    interfaces = (api, api_collections, api_actions, api_facets, api_assist, api_provenance)
+    for module in (*interfaces, *pages, *care):
         app.include_router(module.router)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign] # the way FastAPI documents
     return app

@@ -1,4 +1,4 @@
-"""The pages of runs, and of what a run left behind: the provenance of a vector."""
+"""The pages of runs."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +10,6 @@ from search_app.catalog import runs
 from search_app.catalog.engine import transaction
 from search_app.types import JSON, Run
 from search_app.web.deps import ServicesDep, page_id, page_number
-from search_app.web.hits import document_lang
-from search_app.web.provenance import provenance_of
 from search_app.web.rendering import render
 
 RUNS_ON_A_PAGE = 50
@@ -63,15 +61,6 @@ async def run_page(
         lasted=lasted(run),
         counts=_tallies(run.counts),
         configuration=_rows(run.configuration),
-    )
-
-
-@router.api_route("/chunks/{chunk_id}/provenance", methods=["GET", "HEAD"])
-async def provenance_page(request: Request, services: ServicesDep, chunk_id: str) -> Response:
-    """Show where the vector of a passage comes from."""
-    found = await provenance_of(services, page_id(chunk_id, "passage"))
-    return render(
-        request, "provenance.html", found=found, lang=document_lang(found.passage.document.language)
     )
 
 

@@ -181,33 +181,6 @@ class DocumentJson(Model):
     more: bool
 
 
-class ProvenanceJson(Model):
-    """The record of a vector. Hashes are SHA-256 in hexadecimal.
-
-    ``sent_hash`` is of the exact text that was sent, ``received_hash`` of the float32 bytes that
-    came back, ``stored_hash`` of those in the store; ``norm`` is the length before normalising.
-    """
-
-    model_config = _example("provenance")
-
-    chunk_id: UUID
-    document_id: UUID
-    collection: str
-    index_id: UUID
-    store: str
-    model_version_id: UUID
-    model: str
-    run_id: UUID
-    copied_by_run_id: UUID | None
-    sent_hash: str
-    received_hash: str
-    stored_hash: str
-    norm: float
-    batch_size: int
-    batch_position: int
-    embedded_at: datetime | None
-
-
 class RunJson(Model):
     """A run of ingest: what it was told, with what code, where, and how it ended."""
 
