@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, literal, select, text
+from sqlalchemy import Select, delete, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import (
@@ -221,7 +221,7 @@ async def copy_records(
 
 async def copy_lexicon(connection: AsyncConnection, source_id: UUID, index_id: UUID) -> None:
     """Give an index the counts of terms of another one in the place of its own."""
-    await connection.execute(_FORGET_TERMS, {"index_id": index_id})
+    await forget_counts(connection, index_id)
     columns = [column.name for column in term_frequencies.c if column.name != "index_id"]
     taken = select(
         literal(index_id, term_frequencies.c.index_id.type),
@@ -234,7 +234,14 @@ async def copy_lexicon(connection: AsyncConnection, source_id: UUID, index_id: U
     )
 
 
-_FORGET_TERMS = text("DELETE FROM term_frequencies WHERE index_id = :index_id")
+async def forget_counts(connection: AsyncConnection, index_id: UUID) -> None:
+    """Set back the counts of terms of an index."""
+    await connection.execute(
+        delete(term_frequencies).where(term_frequencies.c.index_id == index_id)
+    )
+    await connection.execute(
+        lexicons.update().where(lexicons.c.index_id == index_id).values(passages=0)
+    )
 
 
 async def only_in(connection: AsyncConnection, index_id: UUID, other_id: UUID) -> list[UUID]:
@@ -253,6 +260,14 @@ async def only_in(connection: AsyncConnection, index_id: UUID, other_id: UUID) -
         .order_by(vector_records.c.chunk_id)
     )
     return list(await connection.scalars(statement))
+
+
+async def uris(connection: AsyncConnection, document_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Give the uris of documents; those that are gone are left out."""
+    statement = select(documents.c.id, documents.c.uri).where(
+        documents.c.id == func.any(list(document_ids))
+    )
+    return {row.id: row.uri for row in await connection.execute(statement)}
 
 
 async def is_open(connection: AsyncConnection, index_id: UUID) -> bool:

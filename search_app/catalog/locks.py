@@ -158,8 +158,19 @@ async def try_to_write(connection: AsyncConnection, collection: Collection) -> b
     return True
 
 
-async def is_wanted(engine: AsyncEngine, collection: Collection) -> bool:
-    """Say whether a run waits to write, so that who writes on and on may let it."""
+async def give_way(engine: AsyncEngine, collection: Collection) -> None:
+    """Return once no run waits to write: for those who write again and again, a little each time.
+
+    Raises:
+        CatalogError: the database cannot be reached.
+    """
+    wanted = await _is_wanted(engine, collection)
+    while wanted:
+        await asyncio.sleep(POLL_S)
+        wanted = await _is_wanted(engine, collection)
+
+
+async def _is_wanted(engine: AsyncEngine, collection: Collection) -> bool:
     async with transaction(engine) as connection:
         return not await connection.scalar(_TRY_IN_TRANSACTION, {"key": _wish_key(collection)})
 

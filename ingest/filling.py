@@ -1,0 +1,253 @@
+"""Filling an index that is built beside the one that answers, from the catalog.
+
+The collection's lock is held for a page at a time, and never while anything is embedded: runs that
+add, change or remove documents come in between. They write to this index, too, so that nothing
+they do has to be done again; what is written here is looked at once more under the lock.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ingest.embedding import Work, Written, make_vectors
+from ingest.report import Progress
+from ingest.targets import Target
+from ingest.term_counts import recount, take_over
+from ingest.terms import analysed_for
+from ingest.writing import SEGMENT, Writer
+from search_app.bootstrap import Services
+from search_app.catalog import filling, indexes, lexicons, locks, records, runs
+from search_app.catalog.chunks import indexed_text
+from search_app.catalog.engine import transaction
+from search_app.catalog.filling import Gaps
+from search_app.catalog.locks import WritingLock
+from search_app.errors import InvalidInputError
+from search_app.stores.base import VectorStore
+from search_app.types import Collection, Failure, Index
+
+DOCUMENTS = 256
+"""Documents that are looked at together."""
+
+COPIED = 10_000
+"""Vectors copied in one go within a store: for so long the collection's lock is held."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The index whose vectors are taken over, and whether its terms are, as they stand there."""
+
+    index: Index
+    with_terms: bool
+
+
+class Filler:
+    """Gives an index a vector of every passage that it lacks; may be begun again at any point."""
+
+    def __init__(
+        self,
+        *,
+        services: Services,
+        collection: Collection,
+        run_id: UUID,
+        target: Target,
+        origin: Origin | None,
+        writer: Writer,
+        progress: Progress,
+    ) -> None:
+        """Fill for a run that was started.
+
+        ``origin`` is an index of the same model, if there is one. ``writer`` keeps the books of
+        the run: proofs, failures, counts.
+        """
+        self._services = services
+        self._engine = services.engine
+        self._collection = collection
+        self._run_id = run_id
+        self._target = target
+        self._origin = origin
+        self._writer = writer
+        self._progress = progress
+        self._proved = False
+        self._told_waiting = False
+
+    async def fill(self) -> None:
+        """Copy what can be copied, embed the rest.
+
+        Raises:
+            InvalidInputError: the index was retired or the collection deleted meanwhile.
+            EmbedderError, StoreError, CatalogError: as ingest does; what was proved stays.
+        """
+        async with transaction(self._engine) as connection:
+            gaps = await filling.gaps(connection, self._target.index)
+        self._progress.planned(gaps.missing)
+        await self._copy_within_store()
+        pending: list[UUID] = []
+        after = ""
+        while True:
+            async with transaction(self._engine) as connection:
+                page = await filling.documents_after(
+                    connection, self._collection, after, limit=DOCUMENTS
+                )
+                if not page:
+                    break
+                ids = [identity for identity, _ in page]
+                pending += await filling.lacking(connection, self._target.index, ids)
+            while len(pending) >= SEGMENT:
+                await self._write(pending[:SEGMENT])
+                del pending[:SEGMENT]
+            after = page[-1][1]
+        if pending:
+            await self._write(pending)
+
+    async def finish(self) -> Gaps:
+        """Say that the index is ready unless it lacks something, and what it lacks."""
+        # Without the lock: it may take long, and searches for it begin only once it is done.
+        await self._target.store.optimize(self._target.index.id)
+        async with self._turn():
+            async with transaction(self._engine) as connection:
+                gaps = await filling.gaps(connection, self._target.index)
+            if gaps.none:
+                async with transaction(self._engine) as connection:
+                    await self._settle_terms(connection)
+                    await indexes.make_ready(connection, self._target.index.id)
+        return gaps
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[WritingLock]:
+        """Be the only one that writes to the collection, after those who wait for it already."""
+        await locks.give_way(self._engine, self._collection)
+        async with locks.writing(self._engine, self._collection, self._waiting) as lock:
+            async with transaction(self._engine) as connection:
+                is_open = await filling.is_open(connection, self._target.index.id)
+            if not is_open:
+                raise InvalidInputError(
+                    f"index {str(self._target.index.id)[:8]} was retired or its collection deleted "
+                    "while it was being filled; nothing more is written to it"
+                )
+            yield lock
+
+    def _waiting(self) -> None:
+        # Once: it may happen at every page, and is no news then.
+        if not self._told_waiting:
+            self._told_waiting = True
+            self._progress.waiting()
+
+    async def _copy_within_store(self) -> None:
+        """Have the store copy vectors and terms as they are, those that are what they should be."""
+        origin, index = self._origin, self._target.index
+        if origin is None or not origin.with_terms or origin.index.store != index.store:
+            return
+        after: UUID | None = None
+        while True:
+            async with self._turn() as lock:
+                page = await self._target.store.survey(origin.index.id, after=after, limit=COPIED)
+                if not page.chunk_ids:
+                    return
+                last = UUID(bytes=page.chunk_ids[-1])
+                async with transaction(self._engine) as connection:
+                    wanted = await filling.copyable(
+                        connection, origin.index, index, after=after, last=last
+                    )
+                found = {
+                    UUID(bytes=chunk_id): digest
+                    for chunk_id, digest in zip(page.chunk_ids, page.digests, strict=True)
+                }
+                good = [one for one, stored in wanted.items() if found.get(one) == stored]
+                if good and not await self._copy(lock, origin.index, good):
+                    return
+            self._progress.written(embedded=0, reused=len(good))
+            after = last
+
+    async def _copy(self, lock: WritingLock, source: Index, chunk_ids: Sequence[UUID]) -> bool:
+        index_id = self._target.index.id
+        await lock.check()
+        if not await self._target.store.copy(source.id, index_id, chunk_ids):
+            return False
+        counts = self._writer.counts
+        counts.chunks.reused += len(chunk_ids)
+        async with transaction(self._engine) as connection:
+            await filling.copy_records(connection, source.id, index_id, chunk_ids, self._run_id)
+            await runs.set_counts(connection, self._run_id, counts.as_json())
+        return True
+
+    async def _write(self, chunk_ids: Sequence[UUID]) -> None:
+        """Embed passages, or copy from afar, and write them once the model has proved itself."""
+        async with transaction(self._engine) as connection:
+            passages = await filling.passages(connection, self._target.index, chunk_ids)
+        if not passages:
+            return
+        if not self._proved:
+            await self._writer.prove(self._target)
+            self._proved = True
+        works = [Work(chunk=passage, fields=passage.fields) for passage in passages]
+        texts = [indexed_text(passage.context, passage.text) for passage in passages]
+        weighting, analysed = await analysed_for(self._services, self._target, texts)
+        made = await make_vectors(
+            self._services,
+            self._target,
+            works,
+            self._run_id,
+            weighting=weighting,
+            analysed=analysed,
+            also_from=self._stores_of_origin(),
+        )
+        if made.embedded:
+            await self._writer.prove(self._target)
+        await self._note_refused(made)
+        async with self._turn() as lock:
+            await self._keep(lock, made)
+
+    async def _keep(self, lock: WritingLock, made: Written) -> None:
+        """Write what is still lacking: a passage may be gone meanwhile, or its fields others."""
+        index = self._target.index
+        counts = self._writer.counts
+        async with transaction(self._engine) as connection:
+            fields = await filling.still_lacking(
+                connection, index, [point.chunk_id for point in made.points]
+            )
+        kept = [place for place, point in enumerate(made.points) if point.chunk_id in fields]
+        points = [made.points[place] for place in kept]
+        await lock.check()
+        await self._target.store.upsert(
+            index.id, [replace(point, fields=fields[point.chunk_id]) for point in points]
+        )
+        new = [made.records[place] for place in kept]
+        embedded = sum(record.copied_by_run_id is None for record in new)
+        counts.chunks.embedded += embedded
+        counts.chunks.reused += len(new) - embedded
+        async with transaction(self._engine) as connection:
+            await records.put(connection, new)
+            await runs.set_counts(connection, self._run_id, counts.as_json())
+            await lexicons.add(connection, index.id, [made.analysed[place] for place in kept])
+        self._progress.written(embedded=embedded, reused=len(new) - embedded)
+
+    async def _note_refused(self, made: Written) -> None:
+        if not made.refused:
+            return
+        async with transaction(self._engine) as connection:
+            uris = await filling.uris(connection, list(made.refused))
+        await self._writer.fail(
+            Failure(source=uris[document_id], reason=reason)
+            for document_id, reason in made.refused.items()
+            if document_id in uris
+        )
+
+    def _stores_of_origin(self) -> list[VectorStore]:
+        if self._origin is None or self._origin.index.store == self._target.index.store:
+            return []
+        return [self._services.store(self._origin.index.store)]
+
+    async def _settle_terms(self, connection: AsyncConnection) -> None:
+        """Count the terms of what was copied: as in the origin, or anew where that has others."""
+        index_id = self._target.index.id
+        lexicon = await lexicons.get(connection, index_id)
+        if lexicon is None or lexicon.complete:
+            return
+        if self._origin is not None and self._origin.with_terms:
+            await take_over(connection, self._origin.index.id, index_id, lexicon)
+        else:
+            await recount(connection, index_id, lexicon)
+        await lexicons.complete(connection, index_id)

@@ -1,0 +1,387 @@
+"""Building a second index of a collection beside the one that answers, from the catalog."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+from ingest.filling import Filler, Origin
+from ingest.report import Progress, Silent
+from ingest.running import Order, record_failure, record_start
+from ingest.tally import Tally, kept
+from ingest.targets import Target, chunking_for, most_tokens, open_target, register
+from ingest.writing import Writer
+from search_app.bootstrap import Services
+from search_app.catalog import collections, indexes, lexicons, locks, models, runs
+from search_app.catalog.engine import transaction
+from search_app.catalog.lexicons import Lexicon
+from search_app.catalog.locks import WritingLock
+from search_app.errors import InvalidInputError
+from search_app.lexical import VERSION, check_analyzer
+from search_app.types import (
+    JSON,
+    Chunking,
+    Collection,
+    Failure,
+    Index,
+    IndexState,
+    ModelVersion,
+    RunStatus,
+)
+
+FEWEST_TOKENS, MOST_TOKENS = 32, 400
+"""How long chunks may be asked for, as the setting for new indexes has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReindexRequest:
+    """What the new index shall be; None means as the active one.
+
+    Terms are cut as the settings say for new indexes. ``force`` builds one even where it would be
+    like the active one in everything.
+    """
+
+    collection: str = "default"
+    embedder: str | None = None
+    store: str | None = None
+    chunk_tokens: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReindexReport:
+    """The outcome: ``missing`` passages and ``uncut`` documents are 0 where the index is ready."""
+
+    run_id: UUID
+    collection: str
+    index_id: UUID
+    state: IndexState
+    model_version_id: UUID
+    model: str
+    store: str
+    chunk_tokens: int
+    passages: int
+    embedded: int
+    copied: int
+    missing: int
+    uncut: int
+    errors: Sequence[Failure]
+    warnings: Sequence[str]
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Say whether the index has a vector of every passage."""
+        return not self.missing and not self.uncut
+
+    def as_json(self) -> dict[str, JSON]:
+        """Give the report as ``ingest reindex --json`` prints it."""
+        return {
+            **asdict(self),
+            "run_id": str(self.run_id),
+            "index_id": str(self.index_id),
+            "model_version_id": str(self.model_version_id),
+            "errors": [asdict(failure) for failure in self.errors],
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Traits:
+    """What tells one index of a collection from another."""
+
+    version: ModelVersion
+    chunking: Chunking
+    store: str
+    analyzer: str
+
+    def __str__(self) -> str:
+        return (
+            f"model {self.version.name}, store {self.store}, passages of {self.chunking.max_tokens}"
+            f" tokens, analyzer {self.analyzer}"
+        )
+
+
+async def reindex(
+    services: Services,
+    request: ReindexRequest,
+    progress: Progress | None = None,
+    *,
+    job_id: int | None = None,
+) -> ReindexReport:
+    """Build an index with other traits than the active one's, or go on with building it.
+
+    Vectors of the same model are copied, whatever store they are in. What ingest adds, changes or
+    removes meanwhile is in both. The new index becomes ready once it lacks nothing; which index
+    answers does not change.
+
+    Raises:
+        InvalidInputError: the active index has all that is asked for, or it cannot be meant.
+        NotFoundError: there is no such collection, or nothing was ever ingested into it.
+        EmbedderError, StoreError, CatalogError: as ingest does; the same again goes on from there.
+    """
+    began = time.perf_counter()
+    tally = Tally(progress or Silent())
+    _check(services, request)
+    async with transaction(services.engine) as connection:
+        collection = await collections.get(connection, request.collection)
+        await indexes.active(connection, collection)
+    async with locks.building(services.engine, collection, tally.waiting) as lock:
+        async with transaction(services.engine) as connection:
+            # Whoever has the lock of those that build knows that no other one does.
+            await runs.mark_builders_interrupted(connection, collection)
+        situation = await _situation(services, collection)
+        traits = await _wanted(services, request, situation.active)
+        index = await _find_or_create(services, request, situation, traits, tally)
+        build = _Build(
+            collection=collection,
+            target=await open_target(services, index, request.embedder),
+            order=_order(request, situation, traits, job_id),
+            lock=lock,
+        )
+        async with _recorded(services, build, tally) as (run_id, writer):
+            filler = Filler(
+                services=services,
+                collection=collection,
+                run_id=run_id,
+                target=build.target,
+                origin=await _origin(services, collection, index),
+                writer=writer,
+                progress=tally,
+            )
+            await filler.fill()
+            gaps = await filler.finish()
+    async with transaction(services.engine) as connection:
+        state = (await indexes.get(connection, index.id)).state
+    return ReindexReport(
+        run_id=run_id,
+        collection=collection.name,
+        index_id=index.id,
+        state=state,
+        model_version_id=traits.version.id,
+        model=traits.version.name,
+        store=traits.store,
+        chunk_tokens=traits.chunking.max_tokens,
+        passages=gaps.passages,
+        embedded=writer.counts.chunks.embedded,
+        copied=writer.counts.chunks.reused,
+        missing=gaps.missing,
+        uncut=gaps.uncut,
+        errors=writer.failures,
+        warnings=writer.warnings,
+        seconds=time.perf_counter() - began,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Situation:
+    """What there is: the indexes that are kept, and what keyword search knows of each."""
+
+    collection: Collection
+    active: Index
+    live: Sequence[Index]
+    lexicons: Mapping[UUID, Lexicon | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Build:
+    """What a run is to fill, as it is recorded."""
+
+    collection: Collection
+    target: Target
+    order: Order
+    lock: WritingLock
+
+
+async def _situation(services: Services, collection: Collection) -> _Situation:
+    async with transaction(services.engine) as connection:
+        live = await indexes.live(connection, collection)
+        return _Situation(
+            collection=collection,
+            active=await indexes.active(connection, collection),
+            live=live,
+            lexicons={index.id: await lexicons.get(connection, index.id) for index in live},
+        )
+
+
+def _order(
+    request: ReindexRequest, situation: _Situation, traits: _Traits, job_id: int | None
+) -> Order:
+    return Order(
+        kind=runs.REINDEX,
+        collection=situation.collection.name,
+        configuration={
+            **asdict(request),
+            "from_index": str(situation.active.id),
+            "model": traits.version.name,
+            "chunking": traits.chunking.name,
+            "analyzer": traits.analyzer,
+        },
+        job_id=job_id,
+    )
+
+
+def _check(services: Services, request: ReindexRequest) -> None:
+    """See that names are known, before anything is locked or made."""
+    if request.embedder is not None:
+        services.embedder(request.embedder)
+    if request.store is not None:
+        services.store(request.store)
+    tokens = request.chunk_tokens
+    if tokens is not None and not FEWEST_TOKENS <= tokens <= MOST_TOKENS:
+        raise InvalidInputError(
+            f"passages of {tokens:,} tokens: write {FEWEST_TOKENS} to {MOST_TOKENS}"
+        )
+    check_analyzer(services.settings.analyzer)
+
+
+async def _wanted(services: Services, request: ReindexRequest, active: Index) -> _Traits:
+    """Say what the new index shall be, asking the model who it is."""
+    if request.embedder is not None:
+        version = await register(services, services.embedder(request.embedder))
+    else:
+        async with transaction(services.engine) as connection:
+            version = await models.get(connection, active.model_version_id)
+    store = request.store or active.store
+    await services.store(store).ping()
+    chunking = active.chunking
+    limit = most_tokens(version)
+    if request.chunk_tokens is not None:
+        chunking = chunking_for(request.chunk_tokens, version)
+    elif limit is not None and limit < chunking.max_tokens:
+        chunking = chunking_for(chunking.max_tokens, version)
+    return _Traits(
+        version=version,
+        chunking=chunking,
+        store=store,
+        analyzer=services.settings.analyzer,
+    )
+
+
+async def _find_or_create(
+    services: Services,
+    request: ReindexRequest,
+    situation: _Situation,
+    traits: _Traits,
+    progress: Progress,
+) -> Index:
+    """Find the index that was begun or built with these traits, or make it.
+
+    Raises:
+        InvalidInputError: the active index has them.
+    """
+    alike = [index for index in situation.live if _has(index, situation.lexicons[index.id], traits)]
+    active, name = situation.active, situation.collection.name
+    if active in alike and not request.force:
+        raise InvalidInputError(
+            f"index {str(active.id)[:8]}, which answers for collection {name!r}, has all of that "
+            f"already ({traits}); say what shall differ with --embedder, --store or "
+            "--chunk-tokens, or --force to build another one like it"
+        )
+    begun = [index for index in alike if index.state is IndexState.BUILDING]
+    complete = [index for index in alike if index.state in (IndexState.READY, IndexState.STANDBY)]
+    if begun or (complete and not request.force):
+        return (begun or complete)[-1]
+    return await _create(services, situation, traits, progress)
+
+
+def _has(index: Index, lexicon: Lexicon | None, traits: _Traits) -> bool:
+    return (
+        index.model_version_id == traits.version.id
+        and index.chunking == traits.chunking
+        and index.store == traits.store
+        # Without terms an index is given those that the settings say at the next ingest.
+        and (lexicon is None or lexicon.weighting.analyzer == traits.analyzer)
+    )
+
+
+async def _create(
+    services: Services, situation: _Situation, traits: _Traits, progress: Progress
+) -> Index:
+    collection, active = situation.collection, situation.active
+    async with (
+        # A run under way writes to the indexes that there were when it began: what it adds would
+        # be missing here.
+        locks.writing(services.engine, collection, progress.waiting),
+        transaction(services.engine) as connection,
+    ):
+        # It may have been deleted meanwhile.
+        await collections.get(connection, collection.name)
+        index = await indexes.create(
+            connection,
+            collection=collection,
+            model_version_id=traits.version.id,
+            chunking=traits.chunking,
+            store=traits.store,
+            state=IndexState.BUILDING,
+        )
+        lexicon = situation.lexicons[active.id]
+        if lexicon is not None and _cuts_alike(active, lexicon, traits):
+            # Keyword search is to rank as before. Terms that the store copies by itself are
+            # counted at the end; until then the counts are not complete.
+            copied = active.model_version_id == traits.version.id and active.store == traits.store
+            await lexicons.create(connection, index.id, lexicon.weighting, complete=not copied)
+        return index
+
+
+def _cuts_alike(active: Index, lexicon: Lexicon, traits: _Traits) -> bool:
+    return (
+        lexicon.complete
+        and active.chunking == traits.chunking
+        and lexicon.weighting.analyzer == traits.analyzer
+        and lexicon.weighting.version == VERSION
+    )
+
+
+async def _origin(services: Services, collection: Collection, index: Index) -> Origin | None:
+    """Find an index of the same model whose vectors can be taken over, the active one first."""
+    situation = await _situation(services, collection)
+    own = situation.lexicons[index.id]
+    others = [
+        other
+        for other in situation.live
+        if other.id != index.id
+        and other.model_version_id == index.model_version_id
+        and other.state is not IndexState.BUILDING
+    ]
+    if not others:
+        return None
+    best = min(others, key=lambda other: other.state is not IndexState.ACTIVE)
+    theirs = situation.lexicons[best.id]
+    alike = own is not None and theirs is not None and own.weighting == theirs.weighting
+    return Origin(
+        index=best,
+        with_terms=alike
+        and theirs is not None
+        and theirs.complete
+        and best.chunking == index.chunking,
+    )
+
+
+@asynccontextmanager
+async def _recorded(
+    services: Services, build: _Build, tally: Tally
+) -> AsyncIterator[tuple[UUID, Writer]]:
+    """Record the run and how it ends."""
+    run_id = await record_start(services, build.order, build.collection)
+    writer = Writer(
+        services=services,
+        collection=build.collection,
+        run_id=run_id,
+        targets=[build.target],
+        progress=tally,
+        lock=build.lock,
+    )
+    try:
+        async with transaction(services.engine) as connection:
+            await runs.set_index(connection, run_id, build.target.index.id)
+        async with kept(services.engine, run_id, tally):
+            yield run_id, writer
+    except BaseException as exc:
+        await record_failure(services, run_id, writer.counts, exc)
+        raise
+    status = RunStatus.PARTIAL if writer.failures else RunStatus.SUCCEEDED
+    async with transaction(services.engine) as connection:
+        await runs.finish(connection, run_id, status=status, counts=writer.counts.as_json())
