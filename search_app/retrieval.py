@@ -29,6 +29,7 @@ from search_app.errors import (
     ModelMismatchError,
     NotFoundError,
     RerankerError,
+    StoreRefusedError,
     UnmovedError,
 )
 from search_app.filters import AnyOf, Filter, Not
@@ -66,11 +67,13 @@ class SearchRequest:
     ``first_rank`` pages: hits ``first_rank`` to ``first_rank + k - 1`` are wanted. What is None is
     as the settings say; ``rerank`` takes effect where they name a reranker. ``fold`` shows
     passages that say nearly the same as one hit. What is not ``logged`` nobody asked: looking into
-    why something is not found, or comparing two indexes.
+    why something is not found, or comparing two indexes. ``index`` has another index than the
+    active one answer, named by its id or the beginning of it.
     """
 
     query: str
     collection: str = "default"
+    index: str | None = None
     k: int = 10
     first_rank: int = 1
     filters: Sequence[str] = ()
@@ -157,7 +160,7 @@ class Searcher:
 
         Raises:
             InvalidInputError: the request cannot be meant; says what to write instead.
-            NotFoundError: no such collection, or nothing was ever ingested into it.
+            NotFoundError: no such collection or index, or nothing was ever ingested into it.
             EmbedderError: in semantic mode, the query cannot be embedded, or not by the model of
                 the index; hybrid search goes on by keyword and says so.
             StoreError: the store does not answer.
@@ -172,10 +175,17 @@ class Searcher:
             filter=parse_filter(request.filters),
             ranking=_ranking(self._ranking, request),
         )
-        async with reading(self._engine) as connection:
-            target = await serving(connection, request.collection, _hash(question.text))
-        prepared = await self._prepare(search, target)
-        found, more = await self._find(search, target, prepared)
+        target = await self._target(request, question)
+        try:
+            prepared = await self._prepare(search, target)
+            found, more = await self._find(search, target, prepared)
+        except StoreRefusedError:
+            # The index may have been left and retired since: then all is asked of its successor.
+            left, target = target, await self._target(request, question)
+            if target.index.id == left.index.id:
+                raise
+            prepared = await self._prepare(search, target)
+            found, more = await self._find(search, target, prepared)
         suggestion = await self._speller.suggestion(query, prepared.unknown_words, target)
         result = SearchResult(
             search_id=uuid4(),
@@ -277,8 +287,7 @@ class Searcher:
         Raises: as ``search`` does in semantic mode.
         """
         question = read_question(check_request(request))
-        async with reading(self._engine) as connection:
-            target = await serving(connection, request.collection, _hash(question.text))
+        target = await self._target(request, question)
         vector = target.vector
         if vector is None:
             vector = await self._embed(question.text, target)
@@ -305,6 +314,12 @@ class Searcher:
                 continue
             except UnmovedError as exc:
                 log.warning("not ready to search", collection=name, reason=str(exc))
+
+    async def _target(self, request: SearchRequest, question: Question) -> Serving:
+        async with reading(self._engine) as connection:
+            return await serving(
+                connection, request.collection, _hash(question.text), index=request.index
+            )
 
     async def _proved(self, target: Serving) -> Embedder:
         embedder = self._embedder(target.version.spec)

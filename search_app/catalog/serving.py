@@ -1,4 +1,7 @@
-"""What answers a search, found in one round trip: every search begins with it."""
+"""What answers a search, found in one round trip: every search begins with it.
+
+All of a search is answered by the index found here, whatever is activated meanwhile.
+"""
 
 from dataclasses import dataclass
 
@@ -12,12 +15,13 @@ from search_app.catalog.tables import collections as collection_table
 from search_app.catalog.tables import indexes as index_table
 from search_app.catalog.tables import lexicons as lexicon_table
 from search_app.catalog.tables import model_versions, query_vectors
+from search_app.errors import InvalidInputError
 from search_app.types import Collection, Index, IndexState, ModelVersion, Vector
 
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """The active index of a collection, its model, and the query's vector if it is known.
+    """An index of a collection, its model, and the query's vector if it is known.
 
     ``lexicon`` is None where the index was never given terms.
     """
@@ -29,7 +33,7 @@ class Serving:
     lexicon: Lexicon | None
 
 
-_SERVING = (
+_KEPT = (
     select(
         collection_table.c.id,
         *index_table.c,
@@ -46,28 +50,38 @@ _SERVING = (
         & (query_vectors.c.text_hash == bindparam("query_hash")),
     )
     .where(collection_table.c.name == bindparam("name"))
-    .where(index_table.c.state == IndexState.ACTIVE.value)
 )
+_SERVING = _KEPT.where(index_table.c.state == IndexState.ACTIVE.value)
+_SERVING_OF = _KEPT.where(index_table.c.id == bindparam("index_id"))
 
 
-async def serving(connection: AsyncConnection, name: str, query_hash: bytes) -> Serving:
+async def serving(
+    connection: AsyncConnection, name: str, query_hash: bytes, *, index: str | None = None
+) -> Serving:
     """Find what answers a query, by the SHA-256 of its text.
 
+    ``index`` names an index of the collection other than the active one, as indexes.find does.
+
     Raises:
-        InvalidInputError: no collection can have that name.
-        NotFoundError: no such collection, or nothing was ever ingested into it.
+        InvalidInputError: no collection can have that name, or the index cannot answer for it.
+        NotFoundError: no such collection or index, or nothing was ever ingested.
     """
     collections.check_name(name)
-    found = await connection.execute(_SERVING, {"name": name, "query_hash": query_hash})
+    values = {"name": name, "query_hash": query_hash}
+    if index is None:
+        found = await connection.execute(_SERVING, values)
+    else:
+        chosen = await _chosen(connection, name, index)
+        found = await connection.execute(_SERVING_OF, {**values, "index_id": chosen.id})
     row = found.mappings().one_or_none()
     if row is None:
         # Asked one by one, they say what exactly is missing.
         collection = await collections.get(connection, name)
-        index = await indexes.active(connection, collection)
-        version = await models.get(connection, index.model_version_id)
-        lexicon = await lexicons.get(connection, index.id)
+        answering = await indexes.active(connection, collection)
+        version = await models.get(connection, answering.model_version_id)
+        lexicon = await lexicons.get(connection, answering.id)
         return Serving(
-            collection=collection, index=index, version=version, vector=None, lexicon=lexicon
+            collection=collection, index=answering, version=version, vector=None, lexicon=lexicon
         )
     known = row[query_vectors.c.vector]
     return Serving(
@@ -77,3 +91,25 @@ async def serving(connection: AsyncConnection, name: str, query_hash: bytes) -> 
         vector=None if known is None else np.frombuffer(known, dtype="<f4"),
         lexicon=lexicons.from_row(row),
     )
+
+
+async def _chosen(connection: AsyncConnection, name: str, text: str) -> Index:
+    """Find an index by as much of its id as names it, and see that it can answer.
+
+    Raises:
+        InvalidInputError: it is of another collection, not filled yet, or retired.
+        NotFoundError: there is none.
+    """
+    collection = await collections.get(connection, name)
+    index = await indexes.find(connection, text)
+    short = str(index.id)[:8]
+    if index.collection_id != collection.id:
+        raise InvalidInputError(f"index {short} is not one of collection {name!r}")
+    if index.state is IndexState.BUILDING:
+        raise InvalidInputError(
+            f"index {short} is still being built and would answer with a part; "
+            "ingest indexes says how far it is"
+        )
+    if index.state is IndexState.RETIRED:
+        raise InvalidInputError(f"index {short} is retired, and its vectors are gone")
+    return index
