@@ -60,6 +60,13 @@ def search(
         str | None,
         typer.Option(help="hybrid, semantic or keyword; unset: UNMOVED_SEARCH_MODE."),
     ] = None,
+    index: Annotated[
+        str,
+        typer.Option(
+            help="Another kept index that shall answer: its id, as ingest indexes lists it, or the "
+            "beginning of it."
+        ),
+    ] = "",
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every vector, missing none.")
     ] = False,
@@ -81,6 +88,7 @@ def search(
     request = SearchRequest(
         query=query,
         collection=settings.collection if collection is None else collection,
+        index=index or None,
         k=k,
         filters=filters or (),
         mode=_mode(mode),

@@ -259,7 +259,9 @@ class Searcher:
             searched_at=datetime.now(UTC),
         )
 
-    async def documents_with_words(self, query: str, collection: str) -> set[UUID] | None:
+    async def documents_with_words(
+        self, query: str, collection: str, *, index: str | None = None
+    ) -> set[UUID] | None:
         """Name the documents that keyword search could find; None where it cannot search yet.
 
         They have any word of the query that is not in every text; phrases and exclusions are not
@@ -273,7 +275,7 @@ class Searcher:
         """
         question = read_question(_checked_query(query))
         async with reading(self._engine) as connection:
-            target = await serving(connection, collection, _hash(question.text))
+            target = await serving(connection, collection, _hash(question.text), index=index)
             lexicon = target.lexicon
             if lexicon is None or not lexicon.complete:
                 return None

@@ -72,6 +72,7 @@ async def search(services: ServicesDep, body: SearchBody) -> SearchAnswer:
             collection=body.collection
             if body.collection is not None
             else services.settings.collection,
+            index=body.index,
             k=body.k,
             first_rank=body.first_rank,
             filters=body.filters,

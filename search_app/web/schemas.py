@@ -31,6 +31,13 @@ class SearchBody(Model):
     collection: Annotated[
         str | None, Field(description="Left out: the server's default collection")
     ] = None
+    index: Annotated[
+        str | None,
+        Field(
+            description="Id of another kept index that shall answer, or the beginning of it; "
+            "left out: the active one"
+        ),
+    ] = None
     k: Annotated[int, Field(ge=1, le=MAX_K, description="How many hits are wanted")] = 10
     first_rank: Annotated[
         int, Field(ge=1, le=MAX_K, description="Rank of the first hit wanted; pages through them")

@@ -187,7 +187,9 @@ async def _counted(
     """Count the documents that pass the filters; by words, of those that have one of them."""
     state, among = view.state, None
     if view.mode == "keyword":
-        among = await services.searcher.documents_with_words(state.query, collection.name)
+        among = await services.searcher.documents_with_words(
+            state.query, collection.name, index=state.index or None
+        )
     return _Counted(
         documents=await counter.documents(collection, state.filters, among),
         facets=await facets(counter, collection, state, among),

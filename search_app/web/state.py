@@ -24,8 +24,8 @@ MODES: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
 class SearchState:
     """A search as an address carries it; ``collection`` or ``mode`` empty: the default one.
 
-    ``mode`` and ``page`` are texts that the address had, since a wrong one must be shown and
-    explained.
+    ``index`` names another index than the active one. It, ``mode`` and ``page`` are texts that the
+    address had, since a wrong one must be shown and explained.
     """
 
     query: str = ""
@@ -34,6 +34,7 @@ class SearchState:
     mode: str = ""
     page: str = "1"
     exact: bool = False
+    index: str = ""
 
     def number(self) -> int:
         """Give the page's number.
@@ -57,6 +58,7 @@ class SearchState:
             ("mode", self.mode),
             ("page", "" if self.page == "1" else self.page),
             ("exact", "1" if self.exact else ""),
+            ("index", self.index),
         ]
         return [(name, value) for name, value in pairs if value]
 
@@ -97,6 +99,7 @@ class SearchState:
         return SearchRequest(
             query=self.query,
             collection=collection,
+            index=self.index or None,
             k=PAGE_SIZE,
             first_rank=(self.number() - 1) * PAGE_SIZE + 1,
             filters=self.filters,
@@ -118,4 +121,5 @@ def read_state(parameters: QueryParams) -> SearchState:
         mode=parameters.get("mode", "").strip(),
         page=parameters.get("page", "1") or "1",
         exact=parameters.get("exact", "") not in ("", "0", "false"),
+        index=parameters.get("index", "").strip(),
     )
