@@ -2,7 +2,17 @@
 
 import sys
 
-from benchmarks import chunking, embedders, facets, ingest, parsing, quality, search, stores
+from benchmarks import (
+    chunking,
+    embedders,
+    facets,
+    ingest,
+    parsing,
+    quality,
+    reconcile,
+    search,
+    stores,
+)
 
 PARTS = {
     "embedders": embedders,
@@ -12,6 +22,7 @@ PARTS = {
     "stores": stores,
     "search": search,
     "facets": facets,
+    "reconcile": reconcile,
     "quality": quality,
 }
 

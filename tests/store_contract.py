@@ -6,6 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Compare, Condition, Filter, Not, passes
-from search_app.stores.base import MAX_K, VectorStore
+from search_app.stores.base import MAX_K, VectorStore, owners_of
 from search_app.types import JSON, Point, Vector
 from tests.filter_contract import FilterContract
 from tests.points import (
@@ -46,6 +47,7 @@ CALLS: Mapping[str, Callable[[VectorStore, UUID], Awaitable[object]]] = {
     "documents_with": lambda store, key: store.documents_with(key, [1]),
     "fetch": lambda store, key: store.fetch(key, [uuid4()]),
     "scan": lambda store, key: store.scan(key),
+    "survey": lambda store, key: store.survey(key),
     "count": lambda store, key: store.count(key),
     "optimize": lambda store, key: store.optimize(key),
 }
@@ -429,6 +431,21 @@ class StoreContract(FilterContract, TermContract, ABC):
         assert same(await store.fetch(index_id, [same_id]), [point])
         await store.delete(index_id, [same_id])
         assert await store.count(index_id) == 0
+
+    async def test_a_survey_tells_the_same_as_a_scan(
+        self, store: VectorStore, many: list[Point]
+    ) -> None:
+        index_id, after, surveyed = many[0].index_id, None, 0
+        while len((page := await store.survey(index_id, after=after, limit=500)).chunk_ids):
+            points = await store.scan(index_id, after=after, limit=500, vectors=True)
+            assert list(page.chunk_ids) == [point.chunk_id.bytes for point in points]
+            assert list(page.owners) == [owners_of(point) for point in points]
+            assert [json.loads(fields) for fields in page.fields] == [p.fields for p in points]
+            assert list(page.digests) == [
+                sha256(vector_of(point).astype("<f4").tobytes()).digest() for point in points
+            ]
+            after, surveyed = points[-1].chunk_id, surveyed + len(points)
+        assert surveyed == len(many)
 
     async def test_scan_starts_after_ids_that_are_not_there(
         self, store: VectorStore, index_id: UUID

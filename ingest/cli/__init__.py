@@ -6,7 +6,18 @@ from ingest.cli.app import app
 from search_app.console import run
 
 # Each module adds its commands to the app.
-from ingest.cli import add, collections, doctor, documents, evaluation, retry, rm, show, worker  # isort: skip # noqa: F401
+from ingest.cli import (  # isort: skip # noqa: F401
+    add,
+    collections,
+    doctor,
+    documents,
+    evaluation,
+    reconcile,
+    retry,
+    rm,
+    show,
+    worker,
+)
 
 
 __all__ = ["app", "main"]

@@ -1,7 +1,10 @@
 """The port of vector stores: points in, nearest points out. A store never sees a text."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from uuid import UUID
 
 from search_app.filters import Filter
@@ -9,6 +12,21 @@ from search_app.types import JSON, Point, Scored, TermQuery, Vector
 
 MAX_K = 1000
 """Most neighbours one search may ask for; the product pages within them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Survey:
+    """Points as columns, for whoever compares very many and needs no values of them.
+
+    Place i of each is one point: ``chunk_ids`` 16 bytes, ascending; ``owners`` the 64 bytes of the
+    ids of its document, index, model version and run; ``fields`` their JSON; ``digests`` SHA-256
+    of the vector's float32 bytes, little-endian.
+    """
+
+    chunk_ids: Sequence[bytes]
+    owners: Sequence[bytes]
+    fields: Sequence[str]
+    digests: Sequence[bytes]
 
 
 class VectorStore(ABC):
@@ -118,6 +136,28 @@ class VectorStore(ABC):
         An empty list means the end.
         """
 
+    async def survey(
+        self, index_id: UUID, *, after: UUID | None = None, limit: int = 1000
+    ) -> Survey:
+        """Get the next ``limit`` points as ``scan`` does, but only what tells them apart."""
+        points = await self.scan(index_id, after=after, limit=limit, vectors=True)
+        return Survey(
+            chunk_ids=[point.chunk_id.bytes for point in points],
+            owners=[owners_of(point) for point in points],
+            fields=[json.dumps(point.fields, ensure_ascii=False) for point in points],
+            digests=[digest_of(point) for point in points],
+        )
+
+    async def copy(self, source_id: UUID, index_id: UUID, chunk_ids: Sequence[UUID]) -> bool:  # noqa: ARG002 - of the port
+        """Copy points with their terms from another index here, unless reading them is as quick.
+
+        Both indexes are of one model and weight terms alike. What is there already is replaced.
+
+        Returns:
+            Whether it was done; if not, nothing was, and the caller reads and writes.
+        """
+        return False
+
     @abstractmethod
     async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
         """Count the points that pass the filter."""
@@ -136,3 +176,15 @@ class VectorStore(ABC):
     async def aclose(self) -> None:
         """Release what the store opened itself."""
         return
+
+
+def owners_of(point: Point) -> bytes:
+    """Give the ids of a point's document, index, model version and run, 64 bytes."""
+    owners = (point.document_id, point.index_id, point.model_version_id, point.run_id)
+    return b"".join(owner.bytes for owner in owners)
+
+
+def digest_of(point: Point) -> bytes:
+    """Give SHA-256 of the float32 bytes of a point's vector; of none, that of no bytes."""
+    vector = point.vector
+    return sha256(b"" if vector is None else vector.astype("<f4", copy=False).tobytes()).digest()

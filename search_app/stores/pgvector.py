@@ -13,7 +13,7 @@ from sqlalchemy.schema import DropTable
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter
-from search_app.stores.base import VectorStore
+from search_app.stores.base import Survey, VectorStore
 from search_app.stores.pgvector_build import build_indexes
 from search_app.stores.pgvector_copy import COLUMNS, TERM_COLUMNS, copy_stream, terms_stream
 from search_app.stores.pgvector_errors import CollisionError, store_errors
@@ -21,6 +21,7 @@ from search_app.stores.pgvector_rows import (
     number_of_points,
     points_after,
     points_by_id,
+    points_surveyed,
     remove,
     replace_fields,
     stream,
@@ -40,6 +41,7 @@ from search_app.stores.pgvector_terms import (
     best_by_terms,
     documents_by_terms,
 )
+from search_app.stores.pgvector_transfer import transfer
 from search_app.stores.points import (
     check_distinct,
     check_k,
@@ -211,6 +213,33 @@ class PgvectorStore(VectorStore):
         """Get the next points in ascending id order."""
         async with self._open(self._reader, index_id) as (connection, layout):
             return await points_after(connection, layout.table, after, limit=limit, vectors=vectors)
+
+    async def survey(
+        self, index_id: UUID, *, after: UUID | None = None, limit: int = 1000
+    ) -> Survey:
+        """Get the next points as columns, at a third of what reading them whole takes."""
+        async with self._open(self._reader, index_id) as (connection, layout):
+            return await points_surveyed(connection, layout.table, after, limit=limit)
+
+    async def copy(self, source_id: UUID, index_id: UUID, chunk_ids: Sequence[UUID]) -> bool:
+        """Copy points inside the database; not from an index of before there were terms."""
+        async with self._open(self._reader, source_id) as (reading, _):
+            source = await read_layout(reading, source_id)
+        copied = False
+
+        async def write(connection: AsyncConnection, layout: Layout) -> None:
+            nonlocal copied
+            if source.dimensions != layout.dimensions:
+                raise StoreRefusedError(
+                    f"index {source_id} has {source.dimensions} dimensions, index {index_id} has "
+                    f"{layout.dimensions}; vectors of one do not fit the other"
+                )
+            copied = source.has_terms and layout.has_terms
+            if copied:
+                await transfer(connection, source, layout, index_id, chunk_ids)
+
+        await self._write(index_id, write)
+        return copied
 
     async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
         """Count the points that pass the filter."""

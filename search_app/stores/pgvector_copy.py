@@ -17,7 +17,7 @@ import numpy as np
 
 from search_app.lexical import TERM_IDS
 from search_app.stores.points import encoded_fields, stacked
-from search_app.types import Point, Sparse, Vector
+from search_app.types import Matrix, Point, Sparse, Vector
 
 COLUMNS = (
     "chunk_id",
@@ -76,6 +76,12 @@ def terms_stream(points: Sequence[Point]) -> Iterator[bytes]:
 def received_vector(sent: bytes) -> Vector:
     """Decode what ``vector_send`` gives."""
     return np.frombuffer(sent, ">f4", offset=4).astype(np.float32)
+
+
+def received_vectors(sent: Sequence[bytes]) -> Matrix:
+    """Decode many of them, all of one length, as rows of one table."""
+    table = np.frombuffer(b"".join(sent), ">f4").reshape(len(sent), -1)
+    return np.ascontiguousarray(table[:, 1:], "<f4")
 
 
 class _EncodedFields(dict[int, bytes]):

@@ -1,6 +1,9 @@
 """The statements that read and write points, each for any number of them."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -26,12 +29,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.filters import Filter
 from search_app.jsonb import filter_clause
-from search_app.stores.pgvector_copy import COLUMNS, received_vector
+from search_app.stores.base import Survey
+from search_app.stores.pgvector_copy import COLUMNS, received_vector, received_vectors
 from search_app.stores.pgvector_reading import driver_of, rows_of_last
 from search_app.types import Point
 
 _PLAIN = COLUMNS[:-1]
 """Every column but the vector."""
+
+_OWNERS = ("document_id", "index_id", "model_version_id", "run_id")
+"""Whose a point is, in the order of ``Survey.owners``."""
 
 
 async def stream(
@@ -83,6 +90,41 @@ async def points_after(
     if after is not None:
         statement = statement.where(table.c.chunk_id > after)
     return await _read(connection, statement)
+
+
+async def points_surveyed(
+    connection: AsyncConnection, table: Table, after: UUID | None, *, limit: int
+) -> Survey:
+    """Read the next points as columns: ids and vectors stay bytes all the way."""
+    owners: list[ColumnElement[Any]] = [func.uuid_send(table.c[name]) for name in _OWNERS]
+    statement = (
+        select(
+            func.uuid_send(table.c.chunk_id),
+            reduce(lambda ids, other: ids.op("||")(other), owners),
+            cast(table.c.fields, Text),
+            func.vector_send(table.c.embedding),
+        )
+        .order_by(table.c.chunk_id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(table.c.chunk_id > after)
+    compiled = statement.compile(dialect=connection.dialect)
+    rows = await rows_of_last(connection, (str(compiled), compiled.construct_params()))
+    if not rows:
+        return Survey(chunk_ids=(), owners=(), fields=(), digests=())
+    chunk_ids, ids, fields, sent = zip(*rows, strict=True)
+    digests = await asyncio.to_thread(_digests, sent)
+    return Survey(chunk_ids=chunk_ids, owners=ids, fields=fields, digests=digests)
+
+
+def _digests(sent: Sequence[bytes]) -> list[bytes]:
+    vectors = received_vectors(sent)
+    width, everything = vectors.strides[0], memoryview(vectors.data).cast("B")
+    return [
+        sha256(everything[start : start + width]).digest()
+        for start in range(0, len(everything), width)
+    ]
 
 
 async def number_of_points(

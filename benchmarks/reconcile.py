@@ -1,0 +1,235 @@
+"""Comparing catalog and store against a bare scan of the store; memory at two sizes."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+import psycopg
+from sqlalchemy import make_url
+
+from benchmarks.points import DIMENSIONS, fields_of, scan_rate, synthetic
+from benchmarks.workplace import figure, heading, peak_mib, scratch_services
+from ingest.reconcile import reconcile
+from search_app.bootstrap import Services, open_services
+from search_app.catalog import collections, indexes, models, runs
+from search_app.catalog.engine import transaction
+from search_app.catalog.models import CanaryVector
+from search_app.config import load_settings
+from search_app.types import (
+    Chunking,
+    Collection,
+    Index,
+    IndexState,
+    ModelIdentity,
+    ModelVersion,
+    Point,
+)
+
+SMALL, LARGE = 10_000, 100_000
+BLOCK = 10_000
+CHUNKS_OF_DOCUMENT = 10
+ROUNDS = 3
+CANARY = CanaryVector(
+    name="short", kind="document", text="water", vector=np.zeros(DIMENSIONS, np.float32)
+)
+
+
+def main() -> None:
+    """Print the figures of both sizes; UNMOVED_BENCH_ROWS names others."""
+    heading(f"ingest reconcile on pgvector, {DIMENSIONS} dimensions")
+    sizes = os.environ.get("UNMOVED_BENCH_ROWS", f"{SMALL},{LARGE}").split(",")
+    peaks = [asyncio.run(measure(int(size))) for size in sizes]
+    ratio = peaks[-1] / peaks[0]
+    figure("peak memory, last size / first", f"{ratio:.2f}", target="<= 1.1", reached=ratio <= 1.1)
+
+
+async def measure(rows: int) -> float:
+    """Fill catalog and store, then compare them in a process of its own; give its peak in MiB."""
+    async with scratch_services("hashing:64") as services:
+        index = await fill(services, rows)
+        address = services.engine.url.render_as_string(hide_password=False)
+        command = [sys.executable, "-m", "benchmarks.reconcile", address, str(rows)]
+        done = await asyncio.to_thread(
+            subprocess.run, command, check=True, stdout=subprocess.PIPE, text=True
+        )
+        rate, peak = map(float, done.stdout.split())
+        store = services.store("pgvector")
+        bare = max([await scan_rate(store, index.id, vectors=True) for _ in range(ROUNDS)])
+    figure(
+        f"{rows:,} vectors: reconcile", f"{rate:,.0f}/s", target=">= 50,000", reached=rate >= 5e4
+    )
+    figure("  bare scan with vectors", f"{bare:,.0f}/s")
+    figure("  reconcile / bare scan", f"{rate / bare:.2f}")
+    figure("  peak memory", f"{peak:.0f} MiB")
+    return peak
+
+
+async def compare(address: str, rows: int) -> None:
+    """Compare them some times; print the best rate and the peak of memory."""
+    settings = load_settings(DATABASE_URL=address)
+    rates = []
+    async with open_services(settings) as services:
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            report = await reconcile(services)
+            rates.append(rows / (time.perf_counter() - started))
+            found = report.indexes[0]
+            assert not +found.found, report.as_json()
+            assert found.points == rows, report.as_json()
+    print(max(rates), _own_peak_mib())
+
+
+def _own_peak_mib() -> float:
+    """Give the peak of this program: what the system counts begins with that of who started it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return peak_mib()
+    lines = status.read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**10
+
+
+async def fill(services: Services, rows: int) -> Index:
+    """Write documents, chunks, records and points, as an ingest would, block by block."""
+    collection, index, run_id = await _begin(services)
+    await services.store("pgvector").create(index.id, DIMENSIONS)
+    async with _connected(services) as connection:
+        source = uuid4()
+        await connection.execute(
+            "INSERT INTO sources (id, collection_id, uri, reader, options, root, state)"
+            " VALUES (%s, %s, 'bench', 'bench', '{}', '', 'ingested')",
+            (source, collection.id),
+        )
+        for start in range(0, rows, BLOCK):
+            points = _points(index, run_id, start, min(BLOCK, rows - start))
+            await services.store("pgvector").upsert(index.id, points)
+            await _record(connection, collection, index, source, points)
+        await connection.execute("ANALYZE")
+    async with transaction(services.engine) as connection:
+        return await indexes.activate(connection, index.id)
+
+
+async def _begin(services: Services) -> tuple[Collection, Index, UUID]:
+    version = ModelVersion(
+        id=uuid4(),
+        spec="hashing:64",
+        identity=ModelIdentity(
+            provider="bench",
+            model="synthetic",
+            revision="",
+            dimensions=DIMENSIONS,
+            max_tokens=None,
+            document_prefix="",
+            query_prefix="",
+        ),
+        noise_floor=0.0,
+        bit_stable=True,
+    )
+    async with transaction(services.engine) as connection:
+        collection = await collections.get_or_create(connection, "bench")
+        await models.add(connection, version, [CANARY])
+        index = await indexes.create(
+            connection,
+            collection=collection,
+            model_version_id=version.id,
+            chunking=Chunking(),
+            store="pgvector",
+            state=IndexState.BUILDING,
+        )
+        run_id = await runs.start(
+            connection,
+            kind="ingest",
+            collection=collection,
+            configuration={},
+            code_version="bench",
+            library_versions={},
+        )
+    return collection, index, run_id
+
+
+def _points(index: Index, run_id: UUID, start: int, number: int) -> list[Point]:
+    vectors = synthetic(number)
+    made = []
+    for place, vector in enumerate(vectors):
+        if place % CHUNKS_OF_DOCUMENT == 0:
+            document, fields = uuid4(), fields_of(start + place)
+        made.append(
+            Point(
+                chunk_id=uuid4(),
+                document_id=document,
+                index_id=index.id,
+                model_version_id=index.model_version_id,
+                run_id=run_id,
+                fields=fields,
+                vector=vector,
+            )
+        )
+    return made
+
+
+async def _record(
+    connection: "psycopg.AsyncConnection[object]",
+    collection: Collection,
+    index: Index,
+    source: UUID,
+    points: Sequence[Point],
+) -> None:
+    from psycopg.types.json import Jsonb
+
+    text = "A passage of a few hundred characters, as long as most are in real documents. " * 5
+    known = {point.document_id: point for point in points}
+    documents = (
+        "COPY documents (id, collection_id, source_id, uri, title, language, media_type, fields,"
+        " content_hash, state) FROM STDIN"
+    )
+    async with connection.cursor() as cursor, cursor.copy(documents) as copy:
+        for point in known.values():
+            name = str(point.document_id)
+            await copy.write_row(
+                (point.document_id, collection.id, source, name, name, "en", "markdown",
+                 Jsonb(dict(point.fields)), b"h" * 32, "indexed")
+            )  # fmt: skip
+    chunks = (
+        "COPY chunks (id, document_id, chunking, ordinal, text, context, text_hash, char_start,"
+        " char_end, heading_path, tokens, state) FROM STDIN"
+    )
+    async with connection.cursor() as cursor, cursor.copy(chunks) as copy:
+        for place, point in enumerate(points):
+            await copy.write_row(
+                (point.chunk_id, point.document_id, index.chunking.name, place, text, "title",
+                 b"t" * 32, 0, 400, Jsonb([]), 90, "live")
+            )  # fmt: skip
+    records = (
+        "COPY vector_records (index_id, chunk_id, run_id, sent_hash, received_hash, stored_hash,"
+        " norm, batch_size, batch_position) FROM STDIN"
+    )
+    async with connection.cursor() as cursor, cursor.copy(records) as copy:
+        for place, point in enumerate(points):
+            assert point.vector is not None
+            digest = sha256(point.vector.tobytes()).digest()
+            await copy.write_row(
+                (index.id, point.chunk_id, point.run_id, digest, digest, digest, 1.0, 16,
+                 place % 16)
+            )  # fmt: skip
+    await connection.commit()
+
+
+@asynccontextmanager
+async def _connected(
+    services: Services,
+) -> AsyncIterator["psycopg.AsyncConnection[object]"]:
+    url = make_url(services.engine.url.render_as_string(hide_password=False))
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    async with await psycopg.AsyncConnection.connect(address) as connection:
+        yield connection
+
+
+if __name__ == "__main__":
+    asyncio.run(compare(sys.argv[1], int(sys.argv[2])))
