@@ -11,7 +11,7 @@ from uuid import UUID
 
 from search_app import jobs
 from search_app.bootstrap import Services
-from search_app.catalog import deletion, documents, indexes, locks, runs
+from search_app.catalog import deletion, documents, indexes, locks
 from search_app.catalog.engine import transaction
 from search_app.types import Collection
 from search_app.uploads import upload_folder
@@ -49,7 +49,6 @@ async def delete_collection(
         async with transaction(services.engine) as connection:
             # Another one may have finished it while this one waited.
             await deletion.find(connection, name)
-            await runs.mark_interrupted(connection, collection)
             await jobs.cancel_waiting(connection, name, besides=job_id)
             await deletion.forget_failures(connection, collection)
         return await _delete(services, collection)

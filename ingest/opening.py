@@ -70,14 +70,20 @@ class OpenSource:
     exhausted: bool = False
     failures: int = 0
     first_reason: str | None = None
+    closed: bool = False
+    """How reading it ended is in the catalog."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unchanged:
-    """A source that is as it was; ``size`` in bytes, 0 for a page that was not sent again."""
+    """A source that is as it was; ``size`` in bytes, 0 for a page that was not sent again.
+
+    ``seen_by`` is the run that met it last, before this one.
+    """
 
     id: UUID
     uri: str
+    seen_by: UUID | None = None
     size: int = 0
     validators: Mapping[str, str] = field(default_factory=dict)
 
@@ -160,7 +166,11 @@ def _open(item: SourceRef, earlier: KnownSource | None, options: ReadOptions) ->
         return Prepared(source=source, found=(exc,), fetched=page)
     if earlier is not None and not options.force and _unchanged(earlier, source):
         unchanged = Unchanged(
-            id=source.id, uri=item.uri, size=item.size, validators=item.validators
+            id=source.id,
+            uri=item.uri,
+            seen_by=earlier.seen_run_id,
+            size=item.size,
+            validators=item.validators,
         )
         return Prepared(unchanged=unchanged, fetched=page)
     return Prepared(

@@ -1,21 +1,25 @@
 """One run of ingest, from arguments to report. The command, and later the workers, call this."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import chain
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from ingest.loaders import LoadOptions
 from ingest.opening import ReadOptions
 from ingest.pages import Found
 from ingest.patterns import exclusion
-from ingest.reading import Reading, readings
+from ingest.reading import readings
 from ingest.removal import is_gone, remove_source
 from ingest.report import IngestReport, Progress, Silent
 from ingest.running import Order, Run, report_of, started
+from ingest.sharing import Aside, Assignment, in_parts, share
 from ingest.sources import discover, root_of, roots, shown
+from ingest.streaming import write_all
 from ingest.tally import counting
+from ingest.types import PageRef, SourceRef
 from search_app.bootstrap import Services
 from search_app.catalog import collections, indexes
 from search_app.catalog import sources as source_rows
@@ -24,9 +28,6 @@ from search_app.catalog.sources import FinishedSource, KnownSource
 from search_app.errors import NotFoundError, SourceError
 from search_app.types import Collection, Failure
 from search_app.uploads import is_kept
-
-READ_AHEAD = 2
-"""Readings kept ready while a segment is embedded."""
 
 _DEFAULTS = LoadOptions()
 GONE = "gone since it was last read; ingest rm removes what is left of it"
@@ -47,6 +48,8 @@ class IngestRequest:
     as_before: bool = False
     """Read known sources with the options that they were last read with."""
     load: LoadOptions = field(default_factory=LoadOptions)
+    only: AbstractSet[str] | None = None
+    """Of what the arguments name, read only these files; None: all."""
     refused: Sequence[Failure] = ()
     """What was given beside the arguments and is none: failures like those of sources."""
 
@@ -57,11 +60,13 @@ async def ingest(
     progress: Progress | None = None,
     *,
     job_id: int | None = None,
+    queue: str | None = None,
 ) -> IngestReport:
     """Read, cut, embed and store what the arguments name; finish what earlier runs left.
 
     Sources that fail are in the report; the rest goes in. A new collection that nothing came into
-    is gone again. ``job_id`` is the queued job that asked for it, if any.
+    is gone again. ``job_id`` is the queued job that asked for it, if any; workers of its ``queue``
+    are asked to help if there is much to do.
 
     Raises:
         InvalidInputError: the request cannot be meant.
@@ -76,7 +81,7 @@ async def ingest(
         kind="ingest",
         collection=request.collection,
         configuration={
-            **asdict(request),
+            **asdict(replace(request, only=None)),
             "load": request.load.as_json(),
             "arguments": [shown(argument) for argument in request.arguments],
         },
@@ -85,17 +90,16 @@ async def ingest(
         job_id=job_id,
     )
     async with started(services, order, progress or Silent()) as run:
-        async with counting(request.arguments, request.load.exclude, run.tally.reached):
-            refused = (SourceError(one.source, one.reason) for one in request.refused)
-            found = chain(refused, discover(request.arguments, exclude=request.load.exclude))
-            await _read_all(
-                services,
-                run,
-                request.load,
-                found,
-                force=request.force,
-                as_before=request.as_before,
-            )
+        refused = (SourceError(one.source, one.reason) for one in request.refused)
+        found = chain(refused, discover(request.arguments, exclude=request.load.exclude))
+        how = _How(load=request.load, force=request.force, as_before=request.as_before)
+        if request.only is not None:
+            await _read_all(services, run, how, _among(found, request.only))
+        elif queue is not None:
+            await _read_with_help(services, run, how, found, queue=queue, embedder=request.embedder)
+        else:
+            async with counting(request.arguments, request.load.exclude, run.tally.reached):
+                await _read_all(services, run, how, found)
         if request.prune:
             await _prune(services, run, request)
         await _read_unfinished(services, run, request.load)
@@ -126,10 +130,11 @@ async def retry(
     load: LoadOptions = _DEFAULTS,
     progress: Progress | None = None,
     job_id: int | None = None,
+    queue: str | None = None,
 ) -> IngestReport:
     """Read every source again that failed, each with the options it was last read with.
 
-    Only the limit and the passwords are those of ``load``.
+    Only the limit and the passwords are those of ``load``. ``queue``: see ``ingest``.
 
     Raises:
         NotFoundError: there is no such collection, or nothing was ever ingested into it.
@@ -147,7 +152,7 @@ async def retry(
         async with transaction(services.engine) as connection:
             failed = await source_rows.failed(connection, run.collection)
         run.tally.reached.sources_found = len(failed)
-        await _read_again(services, run, failed, load, GONE)
+        await _read_again(services, run, failed, load, GONE, queue=queue)
         await _read_unfinished(services, run, load)
         for target in run.targets:
             await target.store.optimize(target.index.id)
@@ -209,43 +214,69 @@ def _forget_upload(services: Services, collection: Collection, uri: str) -> None
         path.unlink(missing_ok=True)
 
 
-async def _read_all(
-    services: Services,
-    run: Run,
-    load: LoadOptions,
-    found: Iterable[Found],
-    *,
-    force: bool = False,
-    as_before: bool = False,
-) -> None:
-    """Read ahead in one task and write in another, with little kept in between."""
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """How sources are read; see ``ReadOptions``."""
+
+    load: LoadOptions
+    force: bool = False
+    as_before: bool = False
+
+
+async def _read_all(services: Services, run: Run, how: _How, found: Iterable[Found]) -> None:
     options = ReadOptions(
         collection=run.collection,
         run_id=run.id,
         chunkings=list({target.index.chunking: None for target in run.targets}),
-        load=load,
+        load=how.load,
         tokens=services.tokens,
         fetcher=run.fetcher,
         parsers=run.parsers,
-        force=force,
-        as_before=as_before,
+        force=how.force,
+        as_before=how.as_before,
     )
-    ready: asyncio.Queue[Reading | None] = asyncio.Queue(maxsize=READ_AHEAD)
+    await write_all(run.writer, readings(services, options, found))
 
-    async def read() -> None:
-        async for reading in readings(services, options, found):
-            await ready.put(reading)
-        await ready.put(None)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(read())
-            while (reading := await ready.get()) is not None:
-                await run.writer.write(reading)
-            await run.writer.flush()
-    except ExceptionGroup as failed:
-        # Callers know our errors by their types; the first one stopped the rest.
-        raise failed.exceptions[0] from failed
+async def _read_with_help(
+    services: Services,
+    run: Run,
+    how: _How,
+    found: Iterable[Found],
+    *,
+    queue: str,
+    embedder: str | None = None,
+) -> None:
+    """Read what was found; files that are more than one part together with other workers."""
+    aside = Aside()
+    parts = in_parts(found, aside)
+    first = await asyncio.to_thread(lambda: list(islice(parts, 2)))
+
+    async def read_the_rest() -> None:
+        run.writer.counts.skip(aside.skipped)
+        await _read_all(services, run, how, aside.others)
+
+    if len(first) > 1:
+        assignment = Assignment(
+            run_id=run.id,
+            collection=run.collection.name,
+            queue=queue,
+            load=how.load,
+            force=how.force,
+            as_before=how.as_before,
+            embedder=embedder,
+        )
+        await share(services, run, assignment, chain(first, parts), read_the_rest)
+        return
+    files = [source for part in first for source in part]
+    pages = sum(isinstance(item, PageRef) for item in aside.others)
+    run.tally.reached.sources_found = len(files) + pages
+    run.writer.counts.skip(aside.skipped)
+    await _read_all(services, run, how, [*aside.others, *files])
+
+
+def _among(found: Iterable[Found], only: AbstractSet[str]) -> Iterator[Found]:
+    return (item for item in found if isinstance(item, SourceRef) and item.uri in only)
 
 
 async def _read_unfinished(services: Services, run: Run, load: LoadOptions) -> None:
@@ -256,19 +287,23 @@ async def _read_unfinished(services: Services, run: Run, load: LoadOptions) -> N
 
 
 async def _read_again(
-    services: Services, run: Run, left: Sequence[KnownSource], load: LoadOptions, if_gone: str
+    services: Services,
+    run: Run,
+    left: Sequence[KnownSource],
+    load: LoadOptions,
+    if_gone: str,
+    *,
+    queue: str | None = None,
 ) -> None:
     """Read known sources with the options they were last read with."""
     gone = {source.uri: source for source in left if is_gone(source.uri)}
     await _give_up(services, run, list(gone.values()), if_gone)
-    # Together where the options are the same: each reading ends in a proof of the model.
-    by_options: dict[LoadOptions, list[str]] = {}
-    for source in left:
-        if source.uri not in gone:
-            options = load.with_kept(source.options)
-            by_options.setdefault(options, []).append(source.uri)
-    for options, uris in by_options.items():
-        await _read_all(services, run, options, discover(uris, exclude=options.exclude))
+    uris = [source.uri for source in left if source.uri not in gone]
+    how = _How(load=load, as_before=True)
+    if queue is not None:
+        await _read_with_help(services, run, how, discover(uris), queue=queue)
+    elif uris:
+        await _read_all(services, run, how, discover(uris))
 
 
 async def _give_up(services: Services, run: Run, lost: Sequence[KnownSource], reason: str) -> None:

@@ -41,6 +41,9 @@ class Reading:
     failures: list[tuple[OpenSource | None, SourceError]] = field(default_factory=list)
     exhausted: list[OpenSource] = field(default_factory=list)
     chunks: int = 0
+    part: int = 0
+    last: bool = False
+    """Nothing of the sources that were read together, its ``part`` of the run, comes after it."""
 
     @property
     def full(self) -> bool:
@@ -55,12 +58,21 @@ async def readings(
     """Read sources in order, a stretch at a time; each source ends in unchanged or exhausted."""
     stream = iter(found)
     while batch := await asyncio.to_thread(lambda: list(islice(stream, LOOKUP))):
-        uris = [item.uri for item in batch if not isinstance(item, SourceError | Skipped)]
-        async with transaction(services.engine) as connection:
-            known = await sources.known(connection, options.collection, uris)
-        steps = _read(batch, known, options)
-        while (reading := await asyncio.to_thread(next, steps, None)) is not None:
+        async for reading in readings_of(services, options, batch):
             yield reading
+
+
+async def readings_of(
+    services: Services, options: ReadOptions, batch: Sequence[Found], part: int = 0
+) -> AsyncIterator[Reading]:
+    """Read a few sources, a stretch at a time; the last one says that it is the last."""
+    uris = [item.uri for item in batch if not isinstance(item, SourceError | Skipped)]
+    async with transaction(services.engine) as connection:
+        known = await sources.known(connection, options.collection, uris)
+    steps = _read(batch, known, options)
+    while (reading := await asyncio.to_thread(next, steps, None)) is not None:
+        reading.part = part
+        yield reading
 
 
 def _read(
@@ -85,6 +97,7 @@ def _read(
                 reading.exhausted.append(one.source)
         if one.fetched is not None:
             options.fetcher.discard(one.fetched)
+    reading.last = True
     yield reading
 
 

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ingest.fetching.addresses import is_address
 from ingest.report import Counts
 from ingest.targets import Target
 from ingest.terms import uncount
 from search_app.bootstrap import Services
 from search_app.catalog import chunks, documents, history, sources
-from search_app.catalog.engine import transaction
+from search_app.catalog.engine import retried, transaction
 from search_app.types import Collection
 
 BATCH = 1000
@@ -138,6 +140,9 @@ async def drop_chunks(
     """Take chunks that nobody sees any more out of the stores, then out of the catalog."""
     for target in targets:
         await target.store.delete(target.index.id, chunk_ids)
-    async with transaction(services.engine) as connection:
+
+    async def forget(connection: AsyncConnection) -> None:
         await uncount(connection, chunk_ids)
         await chunks.delete_rows(connection, chunk_ids)
+
+    await retried(services.engine, forget)

@@ -56,6 +56,15 @@ class Counts:
         """Give the totals in the shape that users and the catalog get."""
         return {"documents": asdict(self.documents), "chunks": asdict(self.chunks)}
 
+    def add(self, counted: Mapping[str, JSON]) -> None:
+        """Add what ``as_json`` gave; kinds of what was skipped are not in it."""
+        for mine, more in (
+            (self.documents, counted.get("documents", {})),
+            (self.chunks, counted.get("chunks", {})),
+        ):
+            for name, number in more.items():
+                setattr(mine, name, getattr(mine, name) + number)
+
 
 @dataclass(frozen=True, kw_only=True)
 class IngestReport:

@@ -79,11 +79,9 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
     async with _locked(services, order, progress) as (collection, lock):
         async with transaction(services.engine) as connection:
             is_new = not await indexes.live(connection, collection)
-        async with transaction(services.engine) as connection:
-            await runs.mark_interrupted(connection, collection)
         run_id = await record_start(services, order, collection)
-        counts = Counts()
         tally = Tally(progress)
+        writer: Writer | None = None
         try:
             targets = await _targets(services, collection, order, run_id)
             writer = Writer(
@@ -94,14 +92,13 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
                 progress=tally,
                 lock=lock,
             )
-            counts = writer.counts
             if order.kind == "ingest":
                 await _prove_named(order, writer)
             await finish_removals(services, collection, targets, run_id, writer.counts)
             with Fetcher(services.settings) as fetcher:
                 async with (
-                    kept(services.engine, run_id, tally.reached),
-                    _parsers(services.settings) as parsers,
+                    kept(services.engine, run_id, tally),
+                    open_parsers(services.settings) as parsers,
                 ):
                     yield Run(
                         id=run_id,
@@ -114,31 +111,27 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
                         started=began,
                     )
         except BaseException as exc:
-            await record_failure(services, run_id, counts, exc)
+            await record_failure(services, run_id, writer.total() if writer else Counts(), exc)
             if is_new and order.job_id is None and isinstance(exc, UnmovedError):
                 # A job may be tried again, and needs what was uploaded for it.
                 await _tidy(services, collection)
             raise
-        status, reason = ending(counts.documents, writer.failures)
-        async with transaction(services.engine) as connection:
-            await runs.finish(
-                connection, run_id, status=status, counts=counts.as_json(), reason=reason
-            )
+        await record_end(services, run_id, writer)
         if is_new:
             await delete_if_empty(services, collection, finished=True)
 
 
 def report_of(run: Run) -> IngestReport:
     """Sum a run up."""
-    target = run.targets[0]
+    target, total = run.targets[0], run.writer.total()
     return IngestReport(
         run_id=run.id,
         collection=run.collection.name,
         index_id=target.index.id,
         model_version_id=target.version.id,
-        documents=run.writer.counts.documents,
-        chunks=run.writer.counts.chunks,
-        skipped=run.writer.counts.skipped,
+        documents=total.documents,
+        chunks=total.chunks,
+        skipped=total.skipped,
         errors=run.writer.failures,
         warnings=run.writer.warnings,
         seconds=time.perf_counter() - run.started,
@@ -146,7 +139,8 @@ def report_of(run: Run) -> IngestReport:
 
 
 @asynccontextmanager
-async def _parsers(settings: Settings) -> AsyncIterator[ParserPool]:
+async def open_parsers(settings: Settings) -> AsyncIterator[ParserPool]:
+    """Hold processes that parse files."""
     pool = ParserPool(
         workers=settings.parsers,
         seconds=settings.parse_seconds,
@@ -183,7 +177,9 @@ async def _collection(services: Services, order: Order) -> Collection:
         return await collections.get(connection, order.collection)
 
 
-async def record_start(services: Services, order: Order, collection: Collection) -> UUID:
+async def record_start(
+    services: Services, order: Order, collection: Collection, *, part_of: UUID | None = None
+) -> UUID:
     """Record that a run begins, and give its id."""
     async with transaction(services.engine) as connection:
         return await runs.start(
@@ -194,6 +190,7 @@ async def record_start(services: Services, order: Order, collection: Collection)
             code_version=importlib.metadata.version("unmoved"),
             library_versions={name: importlib.metadata.version(name) for name in VERSIONED},
             job_id=order.job_id,
+            part_of=part_of,
         )
 
 
@@ -218,6 +215,14 @@ async def _prove_named(order: Order, writer: Writer) -> None:
     for target in writer.targets:
         if order.embedder not in (None, target.version.spec):
             await writer.prove(target)
+
+
+async def record_end(services: Services, run_id: UUID, writer: Writer) -> None:
+    """Record that a run came to its end, and how."""
+    total = writer.total()
+    status, reason = ending(total.documents, writer.failures)
+    async with transaction(services.engine) as connection:
+        await runs.finish(connection, run_id, status=status, counts=total.as_json(), reason=reason)
 
 
 async def record_failure(

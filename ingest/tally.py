@@ -38,6 +38,20 @@ class Tally:
         """Pass on to ``progress``."""
         self._progress = progress
         self.reached = Reached()
+        self.helped = Reached()
+        """How far others are with their parts of the run."""
+
+    def as_json(self) -> dict[str, JSON]:
+        """Say how far the run is as a whole, in the shape that the catalog keeps."""
+        found, own, others = self.reached.sources_found, self.reached, self.helped
+        read = own.sources_read + others.sources_read
+        return {
+            "sources_found": found,
+            # What somebody who died had read is read again.
+            "sources_read": read if found is None else min(read, found),
+            "chunks_planned": own.chunks_planned + others.chunks_planned,
+            "chunks_written": own.chunks_written + others.chunks_written,
+        }
 
     def waiting(self) -> None:
         """Pass it on."""
@@ -68,22 +82,22 @@ class Tally:
 
 
 @asynccontextmanager
-async def kept(engine: AsyncEngine, run_id: UUID, reached: Reached) -> AsyncIterator[None]:
+async def kept(engine: AsyncEngine, run_id: UUID, tally: Tally) -> AsyncIterator[None]:
     """Keep in the catalog how far a run is, for as long as it goes on."""
-    keeping = asyncio.create_task(_keep(engine, run_id, reached))
+    keeping = asyncio.create_task(_keep(engine, run_id, tally))
     try:
         yield
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])
-        await _note(engine, run_id, asdict(reached))
+        await _note(engine, run_id, tally.as_json())
 
 
-async def _keep(engine: AsyncEngine, run_id: UUID, reached: Reached) -> None:
-    noted = asdict(Reached())
+async def _keep(engine: AsyncEngine, run_id: UUID, tally: Tally) -> None:
+    noted: Mapping[str, JSON] = asdict(Reached())
     while True:
         await asyncio.sleep(EVERY_S)
-        now = asdict(reached)
+        now = tally.as_json()
         if now != noted and await _note(engine, run_id, now):
             noted = now
 

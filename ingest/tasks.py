@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
@@ -15,7 +16,9 @@ from ingest import pipeline
 from ingest.deletion import Deleted, delete_collection
 from ingest.pipeline import IngestRequest
 from ingest.report import IngestReport, ending
+from ingest.sharing import Assignment, Helped, help_with
 from ingest.types import LoadOptions
+from search_app import jobs
 from search_app.bootstrap import Services
 from search_app.catalog.engine import transaction
 from search_app.errors import (
@@ -24,7 +27,7 @@ from search_app.errors import (
     StoreUnavailableError,
     UnmovedError,
 )
-from search_app.jobs.types import DELETE, INGEST, MOST_ATTEMPTS, QUEUE, REMOVE, RETRY
+from search_app.jobs.types import DELETE, INGEST, MOST_ATTEMPTS, PART, QUEUE, REMOVE, RETRY
 from search_app.jobs.upkeep import forget_failure, note_failure
 from search_app.types import JSON, RunStatus
 
@@ -91,23 +94,55 @@ def make_app(services: Services, tell: Tell) -> App:
         )
     )
 
-    load = LoadOptions(max_file_mb=services.settings.max_file_mb)
+    plain = LoadOptions(max_file_mb=services.settings.max_file_mb)
 
     @app.task(name=INGEST, queue=QUEUE, retry=_Again(), pass_context=True)
     async def ingest(
-        context: JobContext, *, collection: str, arguments: Sequence[str], force: bool, prune: bool
+        context: JobContext,
+        /,
+        *,
+        collection: str,
+        arguments: Sequence[str],
+        force: bool,
+        prune: bool,
+        **given: JSON,
     ) -> None:
         request = IngestRequest(
             arguments=arguments,
             collection=collection,
             force=force,
             prune=prune,
+            embedder=given.get("embedder"),
+            store=given.get("store"),
             # Whoever asks through a page or the API cannot know how a table was read before.
-            as_before=True,
-            load=load,
+            as_before="load" not in given,
+            load=plain.with_kept(given.get("load", {})),
         )
-        work = pipeline.ingest(services, request, job_id=context.job.id)
+        job = context.job
+        work = pipeline.ingest(services, request, job_id=job.id, queue=job.queue)
         await _do(services, context, tell, work)
+
+    @app.task(name=PART, queue=QUEUE, retry=_Again(), pass_context=True)
+    async def part(
+        context: JobContext,
+        *,
+        run: str,
+        collection: str,
+        load: JSON,
+        force: bool,
+        as_before: bool,
+        embedder: str | None,
+    ) -> None:
+        assignment = Assignment(
+            run_id=UUID(run),
+            collection=collection,
+            queue=context.job.queue,
+            load=plain.with_kept(load),
+            force=force,
+            as_before=as_before,
+            embedder=embedder,
+        )
+        await _do(services, context, tell, _help(services, assignment, context))
 
     @app.task(name=REMOVE, queue=QUEUE, retry=_Again(), pass_context=True)
     async def remove(context: JobContext, *, collection: str, arguments: Sequence[str]) -> None:
@@ -118,7 +153,10 @@ def make_app(services: Services, tell: Tell) -> App:
 
     @app.task(name=RETRY, queue=QUEUE, retry=_Again(), pass_context=True)
     async def retry(context: JobContext, *, collection: str) -> None:
-        work = pipeline.retry(services, collection=collection, load=load, job_id=context.job.id)
+        job = context.job
+        work = pipeline.retry(
+            services, collection=collection, load=plain, job_id=job.id, queue=job.queue
+        )
         await _do(services, context, tell, work)
 
     @app.task(name=DELETE, queue=QUEUE, retry=_Again(), pass_context=True)
@@ -136,8 +174,26 @@ def make_app(services: Services, tell: Tell) -> App:
     return app
 
 
+async def _help(services: Services, assignment: Assignment, context: JobContext) -> Helped:
+    queues = context.worker_queues or [assignment.queue]
+
+    async def others_wait() -> bool:
+        return await jobs.others_wait(services.engine, list(queues))
+
+    helped = await help_with(services, assignment, others_wait)
+    # Whoever gave way to other work comes back after it.
+    again = min(1, helped.parts_left)
+    await jobs.ask_for_help(
+        services.engine, assignment.as_json(), queue=assignment.queue, helpers=again
+    )
+    return helped
+
+
 async def _do(
-    services: Services, context: JobContext, tell: Tell, work: Awaitable[IngestReport | Deleted]
+    services: Services,
+    context: JobContext,
+    tell: Tell,
+    work: Awaitable[IngestReport | Deleted | Helped],
 ) -> None:
     """Do the work of a job, and keep and tell how it went."""
     job = context.job
@@ -184,7 +240,7 @@ async def _do(
         await forget_failure(connection, job_id)
 
 
-def _checked(report: IngestReport | Deleted) -> dict[str, JSON]:
+def _checked(report: IngestReport | Deleted | Helped) -> dict[str, JSON]:
     """Give the counts of a run that did something.
 
     Raises:
@@ -192,6 +248,9 @@ def _checked(report: IngestReport | Deleted) -> dict[str, JSON]:
     """
     if isinstance(report, Deleted):
         return {"documents": {"removed": report.documents}}
+    if isinstance(report, Helped):
+        # Whether the run went well is for whoever has its job to say.
+        return report.counts.as_json()
     status, reason = ending(report.documents, report.errors)
     if status is RunStatus.FAILED:
         raise JobFailedError(reason or "the run failed")

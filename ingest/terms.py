@@ -15,6 +15,7 @@ from search_app.catalog import chunks, lexicons
 from search_app.catalog.chunks import Recorded, indexed_text
 from search_app.catalog.engine import transaction
 from search_app.lexical import Analysed
+from search_app.types import IndexState
 
 PAGE = 500
 """Passages that are given terms at a time."""
@@ -55,7 +56,7 @@ def first_weighting(analyzer: str, analysed: Sequence[Analysed]) -> Weighting:
 
 async def uncount(connection: AsyncConnection, chunk_ids: Sequence[UUID]) -> None:
     """Count chunks out of every index that has them, before their rows go."""
-    for index_id in await chunks.indexes_of(connection, chunk_ids):
+    for index_id in sorted(await chunks.indexes_of(connection, chunk_ids)):
         known = await lexicons.get(connection, index_id)
         if known is None:
             continue
@@ -68,8 +69,11 @@ async def bring_up_to_date(services: Services, target: Target) -> bool:
     """Give terms to an index that was filled without them, or by earlier rules; say if it was so.
 
     Cut short, the next run begins anew; until it is done, keyword search says that it is not.
+    Whoever builds an index sees to its terms.
     """
     index_id = target.index.id
+    if target.index.state is IndexState.BUILDING:
+        return False
     async with transaction(services.engine) as connection:
         known = await lexicons.get(connection, index_id)
         if known is not None and known.complete and known.weighting.version == lexical.VERSION:

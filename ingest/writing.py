@@ -7,8 +7,11 @@ the new form of the documents are committed together; only then do the old chunk
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingest.embedding import Work, Written, make_vectors
 from ingest.opening import OpenSource
@@ -23,7 +26,7 @@ from search_app.bootstrap import Services
 from search_app.catalog import chunks, documents, history, lexicons, records, runs, sources
 from search_app.catalog.chunks import indexed_text
 from search_app.catalog.documents import KnownDocument
-from search_app.catalog.engine import transaction
+from search_app.catalog.engine import retried, transaction
 from search_app.catalog.history import NewEvent
 from search_app.catalog.locks import WritingLock
 from search_app.errors import SourceError
@@ -31,6 +34,9 @@ from search_app.types import Collection, Failure, IndexState
 
 SEGMENT = 512
 """Chunks embedded between two proofs; what a crash repeats at most."""
+
+
+TAKEN = "its name is that of a record of another file; rename it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +78,12 @@ class Writer:
         targets: Sequence[Target],
         progress: Progress,
         lock: WritingLock,
+        family: AbstractSet[UUID] = frozenset(),
     ) -> None:
-        """Write for a run that has been started and whose targets are proved."""
+        """Write for a run that has been started and whose targets are proved.
+
+        ``family`` are runs whose work counts with this one's: what they met is not counted again.
+        """
         self._services = services
         self._engine = services.engine
         self._collection = collection
@@ -85,7 +95,11 @@ class Writer:
         self._failures_written = 0
         self._proved: set[UUID] = set()
         self._refused: dict[UUID, str] = {}
+        self._family = family
         self.counts = Counts()
+        """What this writer did itself."""
+        self.others = Counts()
+        """What others did for the same run, as whoever made this writer knows."""
         self.failures: list[Failure] = []
         self.warnings: list[str] = []
 
@@ -96,7 +110,7 @@ class Writer:
         known = await self._known(reading)
         own = await self._own(reading.documents, known)
         changes = await self._changes(own, known)
-        await self._put_pending(changes)
+        changes = await self._put_pending(changes)
         missing = await self._missing(changes)
         for change in changes:
             await self._gather(change, missing)
@@ -143,6 +157,13 @@ class Writer:
         await self._show(segment, written)
         await self._drop_refused(refused)
         await self._sweep(segment)
+
+    def total(self) -> Counts:
+        """Add up what this writer did and what others did for the same run."""
+        total = Counts(skipped=self.counts.skipped)
+        total.add(self.counts.as_json())
+        total.add(self.others.as_json())
+        return total
 
     async def prove(self, target: Target) -> None:
         """Make the model of a target prove itself; a new build of it is a warning, once.
@@ -204,9 +225,13 @@ class Writer:
         await drop_unshown(self._services, self.targets, known)
 
     async def _note_seen(self, reading: Reading) -> None:
-        self.counts.documents.unchanged += len(reading.unchanged)
+        self.counts.documents.unchanged += sum(
+            source.seen_by not in self._family for source in reading.unchanged
+        )
         self.counts.skip(reading.skipped)
         async with transaction(self._engine) as connection:
+            # With it, so that of a run that is cut short nothing is counted twice or not at all.
+            await runs.set_counts(connection, self._run_id, self.total().as_json())
             await sources.mark_seen(
                 connection, self._run_id, [source.id for source in reading.unchanged]
             )
@@ -254,8 +279,7 @@ class Writer:
             if owner == source.id:
                 own.append((source, document))
             else:
-                reason = "its name is that of a record of another file; rename it"
-                refused.append((source, SourceError(document.uri, reason)))
+                refused.append((source, SourceError(document.uri, TAKEN)))
         await self._fail(refused)
         return own
 
@@ -271,35 +295,55 @@ class Writer:
             earlier = known.get(document.uri)
             if earlier is not None and earlier.content_hash == document.content_hash:
                 unchanged.append(document.id)
+                self.counts.documents.unchanged += earlier.seen_run_id not in self._family
             else:
                 changed.append((source, document, earlier))
         async with transaction(self._engine) as connection:
+            if unchanged:
+                await runs.set_counts(connection, self._run_id, self.total().as_json())
             await documents.mark_seen(connection, self._run_id, unchanged)
             there = await chunks.ids_by_document(
                 connection, [document.id for _, document, _ in changed]
             )
-        self.counts.documents.unchanged += len(unchanged)
         return [
             _change(source, document, earlier, there.get(document.id, set()))
             for source, document, earlier in changed
         ]
 
-    async def _put_pending(self, changes: Sequence[Change]) -> None:
-        async with transaction(self._engine) as connection:
+    async def _put_pending(self, changes: list[Change]) -> list[Change]:
+        """Note what is to come; leave out what another worker has noted for another source."""
+        if not changes:
+            return changes
+
+        async def put(connection: AsyncConnection) -> list[Change]:
             await documents.put_pending(
                 connection,
                 self._collection,
                 [document_row(change.document, self._run_id) for change in changes],
             )
+            owners = await documents.owners(connection, [change.document.id for change in changes])
+            own = [change for change in changes if owners[change.document.id] == change.source.id]
             await chunks.put_pending(
                 connection,
                 [
                     chunk_row(chunk)
-                    for change in changes
+                    for change in own
                     for chunk in _all_chunks(change.document)
                     if chunk.id not in change.kept
                 ],
             )
+            return own
+
+        own = await retried(self._engine, put)
+        kept = {change.document.id for change in own}
+        await self._fail(
+            [
+                (change.source, SourceError(change.document.uri, TAKEN))
+                for change in changes
+                if change.document.id not in kept
+            ]
+        )
+        return own
 
     async def _missing(self, changes: Sequence[Change]) -> dict[UUID, set[UUID]]:
         """Say for each index which chunks have no vector there yet."""
@@ -360,10 +404,10 @@ class Writer:
                 self.counts.documents.added += 1
             else:
                 self.counts.documents.updated += 1
-        async with transaction(self._engine) as connection:
-            for index_id, made in written.items():
+
+        async def show(connection: AsyncConnection) -> None:
+            for made in written.values():
                 await records.put(connection, made.records)
-                await lexicons.add(connection, index_id, made.analysed)
             await documents.complete(
                 connection,
                 [document_row(change.document, self._run_id) for change in segment.complete],
@@ -385,7 +429,12 @@ class Writer:
             await chunks.begin_deleting(
                 connection, [gone for change in segment.complete for gone in change.outdated]
             )
-            await runs.set_counts(connection, self._run_id, self.counts.as_json())
+            await runs.set_counts(connection, self._run_id, self.total().as_json())
+            # Last, because others wait for the counts of words from here to the end.
+            for index_id in sorted(written):
+                await lexicons.add(connection, index_id, written[index_id].analysed)
+
+        await retried(self._engine, show)
 
     def _event(self, change: Change) -> NewEvent:
         document = change.document
@@ -421,6 +470,8 @@ class Writer:
         await remove_unseen(self._services, self.targets, whole, self._run_id, self.counts)
         async with transaction(self._engine) as connection:
             await sources.finish(connection, [finished_row(source) for source in finished])
+        for source in finished:
+            source.closed = True
 
 
 def _is_new(change: Change) -> bool:

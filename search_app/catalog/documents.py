@@ -49,6 +49,7 @@ class KnownDocument:
     content_hash: bytes | None
     fields: Mapping[str, JSON]
     state: str
+    seen_run_id: UUID | None = None
 
 
 def _select() -> Select[Any]:
@@ -115,6 +116,7 @@ async def known(
             documents.c.content_hash,
             documents.c.fields,
             documents.c.state,
+            documents.c.seen_run_id,
         )
         .where(documents.c.collection_id == collection.id)
         .where(documents.c.uri == func.any(list(uris)))
@@ -128,7 +130,8 @@ async def put_pending(
 ) -> None:
     """Insert documents that are new, as pending; those already there only get the run's mark.
 
-    A row has id, source_id, uri, title, language, media_type, fields, run_id.
+    One that belongs to another source stays as it is, see ``owners``. A row has id, source_id,
+    uri, title, language, media_type, fields, run_id.
     """
     await insert_rows(
         connection,
@@ -147,8 +150,16 @@ async def put_pending(
         "(collection_id, uri) DO UPDATE SET seen_run_id = excluded.seen_run_id, "
         # Until the new form is complete the old one counts as unknown: should this be cut short
         # and the source go back to its old form, what was begun must still be cleared away.
-        "content_hash = NULL",
+        "content_hash = NULL WHERE documents.source_id = excluded.source_id",
     )
+
+
+async def owners(connection: AsyncConnection, document_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Say which source each of the documents belongs to."""
+    statement = select(documents.c.id, documents.c.source_id).where(
+        documents.c.id == func.any(list(document_ids))
+    )
+    return {row.id: row.source_id for row in await connection.execute(statement)}
 
 
 async def mark_seen(

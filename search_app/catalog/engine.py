@@ -1,9 +1,11 @@
 """Connections to the catalog, and the one place that translates its driver's errors."""
 
+import asyncio
+import random
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy.exc
@@ -13,6 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from search_app.errors import CatalogError, CatalogUnavailableError, ConfigurationError
 
 CONNECT_TIMEOUT_S = 10
+
+_ATTEMPTS = 10
+_PAUSE_S = 0.05
+
+T = TypeVar("T")
 
 
 def create_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
@@ -93,6 +100,30 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """
     async with catalog_errors(), engine.begin() as connection:
         yield connection
+
+
+async def retried(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Do some work in a transaction, and in a new one if it collided with what others did.
+
+    Raises:
+        CatalogError: see ``catalog_errors``.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            async with transaction(engine) as connection:
+                return await work(connection)
+        except CatalogError as exc:
+            if not _collided(exc):
+                raise
+            await asyncio.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
+    async with transaction(engine) as connection:
+        return await work(connection)
+
+
+def _collided(exc: CatalogError) -> bool:
+    """Say whether two waited for each other, or both inserted what was not there before."""
+    driver = getattr(exc.__cause__, "orig", None) or exc.__cause__
+    return getattr(driver, "sqlstate", None) in ("40001", "40P01", "23505")
 
 
 @asynccontextmanager

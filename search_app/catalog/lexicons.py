@@ -93,6 +93,7 @@ _TAKE = text("""
     DELETE FROM term_frequencies AS known USING gone
     WHERE index_id = :index_id AND term_id = gone.id AND known.passages <= gone.passages
 """)
+# Always first: of several writers one counts at a time, and none holds what another waits for.
 _COUNT = text("UPDATE lexicons SET passages = passages + :more WHERE index_id = :index_id")
 
 
@@ -100,6 +101,7 @@ async def add(connection: AsyncConnection, index_id: UUID, passages: Sequence[An
     """Count passages in."""
     if not passages:
         return
+    await connection.execute(_COUNT, {"index_id": index_id, "more": len(passages)})
     counts = _having(passages)
     words = {term: word for passage in passages for term, word in passage.words.items()}
     await connection.execute(
@@ -111,19 +113,18 @@ async def add(connection: AsyncConnection, index_id: UUID, passages: Sequence[An
             "words": [words.get(term) for term in counts],
         },
     )
-    await connection.execute(_COUNT, {"index_id": index_id, "more": len(passages)})
 
 
 async def take(connection: AsyncConnection, index_id: UUID, passages: Sequence[Analysed]) -> None:
     """Count passages out."""
     if not passages:
         return
+    await connection.execute(_COUNT, {"index_id": index_id, "more": -len(passages)})
     counts = _having(passages)
     await connection.execute(
         _TAKE,
         {"index_id": index_id, "ids": list(counts), "passages": list(counts.values())},
     )
-    await connection.execute(_COUNT, {"index_id": index_id, "more": -len(passages)})
 
 
 async def frequencies(
@@ -154,6 +155,6 @@ _WORDS = text("""
 
 
 def _having(passages: Sequence[Analysed]) -> dict[int, int]:
-    # In the order of the key, so that two writers cannot wait for each other.
     having = Counter(term for passage in passages for term in passage.counts)
+    # In the order of the key, in which they are stored.
     return dict(sorted(having.items()))

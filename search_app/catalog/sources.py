@@ -30,6 +30,7 @@ class KnownSource:
     options: Mapping[str, JSON]
     root: str
     validators: Mapping[str, str]
+    seen_run_id: UUID | None = None
 
 
 _KNOWN = (
@@ -41,6 +42,7 @@ _KNOWN = (
     sources.c.options,
     sources.c.root,
     sources.c.validators,
+    sources.c.seen_run_id,
 )
 
 
@@ -54,6 +56,7 @@ def _known(row: Any) -> KnownSource:
         options=row.options,
         root=row.root,
         validators=row.validators,
+        seen_run_id=row.seen_run_id,
     )
 
 

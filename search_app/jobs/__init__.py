@@ -5,14 +5,17 @@ whoever only asks needs neither the tasks nor a second pool of connections.
 """
 
 from search_app.jobs.asking import (
+    ask_for_help,
     cancel,
+    cancel_help,
     cancel_waiting,
     enqueue_delete,
     enqueue_ingest,
     enqueue_remove,
     enqueue_retry,
+    repeat,
 )
-from search_app.jobs.looking import get, listing, waiting, worker_alive
+from search_app.jobs.looking import get, listing, others_wait, waiting, worker_alive
 from search_app.jobs.renaming import rename_collection
 from search_app.jobs.types import SILENT_S, Job, JobStatus
 
@@ -20,7 +23,9 @@ __all__ = [
     "SILENT_S",
     "Job",
     "JobStatus",
+    "ask_for_help",
     "cancel",
+    "cancel_help",
     "cancel_waiting",
     "enqueue_delete",
     "enqueue_ingest",
@@ -28,7 +33,9 @@ __all__ = [
     "enqueue_retry",
     "get",
     "listing",
+    "others_wait",
     "rename_collection",
+    "repeat",
     "waiting",
     "worker_alive",
 ]

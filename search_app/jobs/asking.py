@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -12,7 +13,16 @@ from search_app.catalog import collections
 from search_app.catalog.engine import transaction
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.jobs.looking import find
-from search_app.jobs.types import DELETE, INGEST, QUEUE, REMOVE, RETRY, Job, lock_of
+from search_app.jobs.types import (
+    DELETE,
+    INGEST,
+    PART,
+    QUEUE,
+    REMOVE,
+    RETRY,
+    Job,
+    lock_of,
+)
 from search_app.types import JSON
 
 
@@ -23,25 +33,90 @@ async def enqueue_ingest(
     arguments: Sequence[str],
     force: bool = False,
     prune: bool = False,
+    load: Mapping[str, JSON] | None = None,
+    embedder: str | None = None,
+    store: str | None = None,
+    queue: str = QUEUE,
 ) -> Job:
     """Ask for paths or web addresses to be ingested; the collection need not exist yet.
 
     Paths must be absolute, since a worker runs elsewhere. Asking for what already waits gives the
-    job that waits; so do all functions of this kind here.
+    job that waits; so do all functions of this kind here. ``load`` are options to read with, as
+    ``LoadOptions.as_json`` gives them; without, known sources are read as they were before.
 
     Raises:
         InvalidInputError: no argument, a relative path, or a name that no collection can have.
         NotFoundError: the collection is being deleted.
     """
     _check_arguments(arguments)
+    given = {"load": load, "embedder": embedder, "store": store}
     async with transaction(engine) as connection:
-        await collections.check_open(connection, collection)
-        return await _enqueue(
+        return await enqueue_ingest_with(
             connection,
-            INGEST,
             collection,
-            {"arguments": list(arguments), "force": force, "prune": prune},
+            {
+                "arguments": list(arguments),
+                "force": force,
+                "prune": prune,
+                **{name: value for name, value in given.items() if value is not None},
+            },
+            queue=queue,
         )
+
+
+async def enqueue_ingest_with(
+    connection: AsyncConnection,
+    collection: str,
+    options: Mapping[str, JSON],
+    *,
+    queue: str = QUEUE,
+) -> Job:
+    """Ask for an ingest over a connection, in its transaction; the arguments are checked.
+
+    Raises:
+        NotFoundError: the collection is being deleted.
+    """
+    await collections.check_open(connection, collection)
+    return await _enqueue(connection, INGEST, collection, options, queue=queue)
+
+
+async def ask_for_help(
+    engine: AsyncEngine, assignment: Mapping[str, JSON], *, queue: str, helpers: int
+) -> None:
+    """Ask so many workers to take part in a run, once they have nothing else to do."""
+    if helpers < 1:
+        return
+    async with transaction(engine) as connection:
+        await connection.execute(
+            _ASK_FOR_HELP,
+            {"queue": queue, "part": PART, "args": json.dumps(assignment), "helpers": helpers},
+        )
+
+
+async def cancel_help(engine: AsyncEngine, run_id: UUID) -> None:
+    """Ask nobody any more to take part in a run; those who do go on."""
+    async with transaction(engine) as connection:
+        await connection.execute(_CANCEL_HELP, {"part": PART, "run": str(run_id)})
+
+
+async def repeat(engine: AsyncEngine, job_id: int) -> Job:
+    """Ask anew for what a job did that has ended, and give the new job.
+
+    Raises:
+        NotFoundError: there is none, or its collection is gone.
+        InvalidInputError: it has not ended.
+    """
+    async with transaction(engine) as connection:
+        job = await find(connection, job_id)
+        if not job.ended:
+            raise InvalidInputError(f"job {job_id} has not ended; wait for it, or cancel it")
+        if job.kind == INGEST:
+            await collections.check_open(connection, job.collection)
+        else:
+            await collections.get(connection, job.collection)
+        row = (await connection.execute(_ASKED, {"id": job_id})).one()
+        arguments = {name: value for name, value in row.args.items() if name != "collection"}
+        return await _enqueue(connection, job.kind, job.collection, arguments, queue=row.queue_name)
 
 
 async def enqueue_remove(engine: AsyncEngine, *, collection: str, sources: Sequence[str]) -> Job:
@@ -123,10 +198,15 @@ def _check_arguments(arguments: Sequence[str]) -> None:
 
 
 async def _enqueue(
-    connection: AsyncConnection, kind: str, collection: str, arguments: Mapping[str, JSON]
+    connection: AsyncConnection,
+    kind: str,
+    collection: str,
+    arguments: Mapping[str, JSON],
+    *,
+    queue: str = QUEUE,
 ) -> Job:
     values = {
-        "queue": QUEUE,
+        "queue": queue,
         "task": kind,
         "lock": lock_of(collection),
         "args": json.dumps({"collection": collection, **arguments}),
@@ -145,6 +225,20 @@ async def _enqueue(
 _USER = re.compile("https?://[^/?#]*@")
 
 _ASKING = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
+
+_ASKED = text("SELECT args, queue_name FROM procrastinate_jobs WHERE id = :id")
+
+# Behind everything else: who has other work to do is no help.
+_ASK_FOR_HELP = text(
+    "SELECT procrastinate_defer_jobs_v1(array_agg(CAST(ROW(:queue, :part, -1, NULL, NULL, "
+    "CAST(:args AS jsonb), NULL) AS procrastinate_job_to_defer_v1))) "
+    "FROM generate_series(1, :helpers)"
+)
+
+_CANCEL_HELP = text(
+    "SELECT procrastinate_cancel_job_v1(id, false, true) FROM procrastinate_jobs "
+    "WHERE status = 'todo' AND task_name = :part AND args->>'run' = :run"
+)
 
 # A deletion that runs already is the same wish too; of others, what changed since may matter.
 _SAME = text(

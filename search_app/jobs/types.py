@@ -9,16 +9,26 @@ from uuid import UUID
 from search_app.types import JSON
 
 QUEUE = "documents"
-"""The queue that work on documents waits in; the workers' own housekeeping has another."""
+"""The queue that work on documents waits in, unless another one is named."""
 
 INGEST, REMOVE, RETRY, DELETE = "ingest", "remove", "retry", "delete"
 """The kinds of jobs, which are the names of the tasks that do them."""
+
+PART = "part"
+"""A helper of a job: it takes part in its run, see ``ingest.sharing``. Nobody asks for it."""
+
+KINDS = (INGEST, REMOVE, RETRY, DELETE)
+"""What is asked for and shown; a queue may hold other tasks too, of the queue itself."""
 
 SILENT_S = 20
 """Seconds without a sign of life after which a worker counts as dead."""
 
 MOST_ATTEMPTS = 10
 """How often a job is begun, at most, when its worker dies or a service does not answer."""
+
+
+_LEAST_SHARE = 0.02
+"""How much must be done before it says anything about the rest."""
 
 
 class JobStatus(StrEnum):
@@ -37,17 +47,19 @@ class JobStatus(StrEnum):
 class Job:
     """A piece of queued work.
 
-    ``kind`` is ingest, remove, retry or delete. ``arguments`` are paths and web addresses: what to
-    ingest, or which sources to remove. ``run_id`` is the latest run that works on it or did; a job
-    that was interrupted has several. ``counts`` are that run's so far, in the shape that
-    ``ingest add --json`` prints, and ``progress`` says how far it is: sources_found (None until
-    counted), sources_read, chunks_planned, chunks_written; both are empty before the run begins.
-    ``failures`` is how many sources failed in it. ``reason`` says why the job failed, or why it
-    waits to be tried again.
+    ``kind`` is ingest, remove, retry or delete; ``queue`` where it waits. ``arguments`` are paths
+    and web addresses: what to ingest, or which sources to remove. ``run_id`` is the latest run that
+    works on it or did; a job that was interrupted has several. ``counts`` are that run's so far, in
+    the shape that ``ingest add --json`` prints, and ``progress`` says how far it is: sources_found
+    (None until counted), sources_read, chunks_planned, chunks_written; both are empty before the
+    run begins. ``failures`` is how many sources failed in it; ``workers`` how many take part in it
+    now, or did. ``run_seconds`` is how long that run has gone on, or took. ``reason`` says why the
+    job failed, or why it waits to be tried again.
     """
 
     id: int
     kind: str
+    queue: str
     collection: str
     arguments: Sequence[str]
     force: bool
@@ -58,6 +70,8 @@ class Job:
     counts: Mapping[str, JSON]
     progress: Mapping[str, JSON]
     failures: int
+    workers: int
+    run_seconds: float | None
     reason: str | None
     created_at: datetime
     started_at: datetime | None
@@ -67,6 +81,30 @@ class Job:
     def ended(self) -> bool:
         """Say whether nothing more will happen to it."""
         return self.status not in (JobStatus.WAITING, JobStatus.RUNNING)
+
+    @property
+    def rate(self) -> float | None:
+        """Give how many chunks a second came in over the whole run; None before the first."""
+        written: int = self.progress.get("chunks_written") or 0
+        return written / self.run_seconds if written and self.run_seconds else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate how long the run will take yet; None where that cannot be said.
+
+        Sources are taken to be alike, and those that are read to be as far as their chunks are.
+        """
+        found: int | None = self.progress.get("sources_found")
+        read: int = self.progress.get("sources_read") or 0
+        if self.status is not JobStatus.RUNNING or not found or not self.run_seconds:
+            return None
+        planned: int = self.progress.get("chunks_planned") or 0
+        share = read / found
+        if planned:
+            share *= (self.progress.get("chunks_written") or 0) / planned
+        if share < _LEAST_SHARE:
+            return None
+        return self.run_seconds * (1 - share) / share
 
 
 def lock_of(collection: str) -> str:

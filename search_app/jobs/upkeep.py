@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.jobs.types import MOST_ATTEMPTS, QUEUE, SILENT_S, JobStatus
+from search_app.jobs.types import KINDS, MOST_ATTEMPTS, PART, SILENT_S, JobStatus
+
+_OURS = [*KINDS, PART]
 
 KEPT_DAYS = 30
 """Days that a job which has ended is remembered; its run is remembered for good."""
@@ -35,7 +37,7 @@ async def forget_failure(connection: AsyncConnection, job_id: int) -> None:
 async def take_over(connection: AsyncConnection) -> Sequence[TakenOver]:
     """Put jobs whose workers died back into the queue; give up those that it happened to often."""
     rows = await connection.execute(
-        _TAKE_OVER, {"queue": QUEUE, "silent": SILENT_S, "most": MOST_ATTEMPTS}
+        _TAKE_OVER, {"kinds": _OURS, "silent": SILENT_S, "most": MOST_ATTEMPTS}
     )
     taken = [
         TakenOver(
@@ -58,7 +60,7 @@ async def take_over(connection: AsyncConnection) -> Sequence[TakenOver]:
 
 async def forget_old(connection: AsyncConnection) -> None:
     """Delete jobs that ended long ago, and what was kept of them."""
-    await connection.execute(_DELETE_OLD, {"queue": QUEUE, "days": KEPT_DAYS})
+    await connection.execute(_DELETE_OLD, {"kinds": _OURS, "days": KEPT_DAYS})
     await connection.execute(_FORGET_LOST)
 
 
@@ -80,7 +82,8 @@ _TAKE_OVER = text(
     """
     WITH stalled AS (
         SELECT jobs.id FROM procrastinate_jobs AS jobs
-        WHERE jobs.status = 'doing' AND jobs.queue_name = :queue AND NOT EXISTS (
+        WHERE jobs.status = 'doing' AND jobs.task_name = ANY(CAST(:kinds AS text[]))
+        AND NOT EXISTS (
             SELECT FROM procrastinate_workers AS workers WHERE workers.id = jobs.worker_id
             AND workers.last_heartbeat > now() - make_interval(secs => :silent)
         )
@@ -101,7 +104,7 @@ _TAKE_OVER = text(
 
 _DELETE_OLD = text(
     """
-    DELETE FROM procrastinate_jobs WHERE queue_name = :queue
+    DELETE FROM procrastinate_jobs WHERE task_name = ANY(CAST(:kinds AS text[]))
         AND status NOT IN ('todo', 'doing') AND NOT EXISTS (
             SELECT FROM procrastinate_events AS events WHERE events.job_id = procrastinate_jobs.id
             AND events.at > now() - make_interval(days => :days)
