@@ -149,6 +149,7 @@ async def register(services: Services, embedder: Embedder) -> ModelVersion:
         for version in await models.listing(connection):
             known = await models.canaries(connection, version.id)
             if identity.recognise(observation, version, known):
+                await models.note_alias(connection, version, embedder.spec)
                 return version
         version = ModelVersion(
             id=uuid4(),
@@ -182,6 +183,8 @@ async def prove(
             canary=proof.canary,
             library_versions=proof.library_versions,
         )
+        if proof.outcome is Outcome.SAME:
+            await models.note_alias(connection, target.version, target.embedder.spec)
     if proof.outcome is Outcome.OTHER_MODEL:
         with kept_beside(target.index):
             raise identity.mismatch(target.embedder, target.version, proof, collection.name)

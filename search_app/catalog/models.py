@@ -2,14 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import RowMapping, insert, select, text
+from sqlalchemy import RowMapping, Text, cast, func, insert, select, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog.tables import canary_vectors, identity_proofs, model_versions
-from search_app.errors import NotFoundError
+from search_app.catalog.tables import (
+    canary_vectors,
+    identity_proofs,
+    model_aliases,
+    model_versions,
+)
+from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import Kind, ModelIdentity, ModelVersion, Vector
 
 
@@ -81,6 +88,39 @@ async def add(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Alias:
+    """A spec under which a model was met that had been registered as another."""
+
+    spec: str
+    created_at: datetime
+    seen_at: datetime
+
+
+async def note_alias(connection: AsyncConnection, version: ModelVersion, spec: str) -> None:
+    """Record that an embedder made by this spec is that model version; its own is no alias."""
+    if spec == version.spec:
+        return
+    statement = postgresql.insert(model_aliases).values(model_version_id=version.id, spec=spec)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[model_aliases.c.model_version_id, model_aliases.c.spec],
+            set_={"seen_at": func.now()},
+        )
+    )
+
+
+async def aliases(connection: AsyncConnection, model_version_id: UUID) -> list[Alias]:
+    """List the specs under which a model version was met, the first met first."""
+    statement = (
+        select(model_aliases.c.spec, model_aliases.c.created_at, model_aliases.c.seen_at)
+        .where(model_aliases.c.model_version_id == model_version_id)
+        .order_by(model_aliases.c.created_at, model_aliases.c.spec)
+    )
+    rows = await connection.execute(statement)
+    return [Alias(spec=row.spec, created_at=row.created_at, seen_at=row.seen_at) for row in rows]
+
+
 async def lock_registration(connection: AsyncConnection) -> None:
     """Keep others from registering models until this transaction ends, so none is added twice."""
     await connection.execute(text("LOCK TABLE model_versions IN SHARE ROW EXCLUSIVE MODE"))
@@ -97,6 +137,32 @@ async def get(connection: AsyncConnection, model_version_id: UUID) -> ModelVersi
     if row is None:
         raise NotFoundError(f"no model version {model_version_id}")
     return from_row(row)
+
+
+_IN_IDS = frozenset("0123456789abcdef-")
+
+
+async def find(connection: AsyncConnection, text: str) -> ModelVersion:
+    """Get a model version by its id, or by as much of its beginning as names one only.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidInputError: the text is too short to tell them apart.
+    """
+    beginning = text.strip().lower()
+    if not beginning or set(beginning) - _IN_IDS:
+        raise NotFoundError(f"no model version {text[:50]!r}; ingest models lists them")
+    statement = (
+        select(*model_versions.c)
+        .where(cast(model_versions.c.id, Text).startswith(beginning, autoescape=True))
+        .limit(2)
+    )
+    found = (await connection.execute(statement)).mappings().all()
+    if not found:
+        raise NotFoundError(f"no model version {text[:50]!r}; ingest models lists them")
+    if len(found) > 1:
+        raise InvalidInputError(f"several model versions begin with {text!r}; write more of it")
+    return from_row(found[0])
 
 
 async def listing(connection: AsyncConnection) -> list[ModelVersion]:

@@ -81,6 +81,21 @@ model_versions = Table(
     _time("created_at"),
 )
 
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    Column(
+        "model_version_id",
+        Uuid,
+        ForeignKey("model_versions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    # How an embedder was made that turned out to be this model under another name.
+    Column("spec", Text, primary_key=True),
+    _time("created_at"),
+    _time("seen_at"),
+)
+
 canary_vectors = Table(
     "canary_vectors",
     metadata,
@@ -122,7 +137,7 @@ index_events = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     _reference("index_id", "indexes"),
-    # created, ready, activated, left or retired; and, where somebody or something gave one, why.
+    # created, ready, activated, left, retired or cleared; and, where one was given, why.
     Column("event", Text, nullable=False),
     Column("reason", Text),
     _time("created_at"),
