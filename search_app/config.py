@@ -88,6 +88,19 @@ class Settings(BaseSettings):
         default="bigram",
         description="How keyword search cuts Japanese in new indexes: character pairs, or words.",
     )
+    golden_gate: Path | None = Field(
+        default=None,
+        description="Folder of a golden set that an index must do well on before it is activated.",
+    )
+    golden_gate_ndcg: float = Field(
+        default=0.5, ge=0, le=1, description="Least nDCG@10 that it must reach there."
+    )
+    retire_after_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days after which a worker retires an index that is not active; 0: never.",
+    )
     search_mode: Literal["hybrid", "semantic", "keyword"] = Field(
         default="hybrid", description="How searches are answered unless they say."
     )

@@ -27,8 +27,11 @@ class Display:
     part read so far had, scaled up by bytes.
     """
 
-    def __init__(self, arguments: Sequence[str], exclude: Sequence[str] = ()) -> None:
-        """Start counting the sources in the background."""
+    def __init__(
+        self, arguments: Sequence[str], exclude: Sequence[str] = (), *, planned: bool = False
+    ) -> None:
+        """Start counting the sources in the background; ``planned``: there will be no more."""
+        self._all_planned = planned
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
             SpinnerColumn(),
@@ -95,6 +98,8 @@ class Display:
         self._bar.update(self._task, completed=self._written, total=self._total(), rate=rate)
 
     def _total(self) -> int | None:
+        if self._all_planned:
+            return self._planned
         if not self._bytes.done() or not self._bytes_read:
             return None
         size = self._bytes.result()

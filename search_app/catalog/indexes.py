@@ -16,7 +16,11 @@ from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import Chunking, Collection, Index, IndexState
 
 CREATED, READY, ACTIVATED, LEFT, RETIRED = "created", "ready", "activated", "left", "retired"
-"""What an event says became of an index; ``left``: another one answers in its place."""
+CLEARED = "cleared"
+"""What an event says became of an index.
+
+``left``: another one answers in its place; ``cleared``: nothing is left of a retired one.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,23 @@ async def get(connection: AsyncConnection, index_id: UUID) -> Index:
     return from_row(row)
 
 
+async def collection_of(connection: AsyncConnection, index: Index) -> Collection:
+    """Get the collection of an index.
+
+    Raises:
+        NotFoundError: it is being deleted.
+    """
+    rows = await connection.execute(
+        select(collections.c.id, collections.c.name)
+        .where(collections.c.id == index.collection_id)
+        .where(collections.c.state == "live")
+    )
+    row = rows.one_or_none()
+    if row is None:
+        raise NotFoundError(f"the collection of index {str(index.id)[:8]} is being deleted")
+    return Collection(id=row.id, name=row.name)
+
+
 _IN_IDS = frozenset("0123456789abcdef-")
 
 
@@ -150,7 +171,7 @@ async def find(connection: AsyncConnection, text: str) -> Index:
 
 async def make_ready(connection: AsyncConnection, index_id: UUID) -> Index:
     """Say that an index is filled; one that was so before stays as it is."""
-    index = await _locked(connection, index_id)
+    index = await locked(connection, index_id)
     if index.state is not IndexState.BUILDING:
         return index
     return await _change(connection, index_id, IndexState.READY, READY, None)
@@ -168,7 +189,7 @@ async def activate(
         NotFoundError: there is none.
         InvalidInputError: it is retired.
     """
-    index = await _locked(connection, index_id)
+    index = await locked(connection, index_id)
     if index.state is IndexState.ACTIVE:
         return index
     if index.state is IndexState.RETIRED:
@@ -219,7 +240,7 @@ async def retire(
         NotFoundError: there is none.
         InvalidInputError: it answers searches.
     """
-    index = await _locked(connection, index_id)
+    index = await locked(connection, index_id)
     if index.state is IndexState.RETIRED:
         return index
     if index.state is IndexState.ACTIVE:
@@ -227,6 +248,45 @@ async def retire(
             f"index {str(index_id)[:8]} is active and answers searches; activate another one first"
         )
     return await _change(connection, index_id, IndexState.RETIRED, RETIRED, reason)
+
+
+async def note_cleared(connection: AsyncConnection, index_id: UUID) -> None:
+    """Note that the vectors and records of a retired index are gone."""
+    await _note(connection, index_id, CLEARED, None)
+
+
+async def to_clear(connection: AsyncConnection) -> list[Index]:
+    """List retired indexes of which something may be left."""
+    cleared = (
+        select(index_events.c.id)
+        .where(index_events.c.index_id == indexes.c.id)
+        .where(index_events.c.event == CLEARED)
+        .exists()
+    )
+    rows = await connection.execute(
+        select(*indexes.c)
+        .where(indexes.c.state == IndexState.RETIRED.value)
+        .where(~cleared)
+        .order_by(indexes.c.created_at, indexes.c.id)
+    )
+    return [from_row(row) for row in rows.mappings()]
+
+
+async def left_for(connection: AsyncConnection, days: int) -> list[Index]:
+    """List indexes that stand by and were left so many days ago or longer."""
+    left = (
+        select(func.max(index_events.c.created_at))
+        .where(index_events.c.index_id == indexes.c.id)
+        .where(index_events.c.event == LEFT)
+        .scalar_subquery()
+    )
+    rows = await connection.execute(
+        select(*indexes.c)
+        .where(indexes.c.state == IndexState.STANDBY.value)
+        .where(left < func.now() - func.make_interval(0, 0, 0, days))
+        .order_by(indexes.c.created_at, indexes.c.id)
+    )
+    return [from_row(row) for row in rows.mappings()]
 
 
 async def events(connection: AsyncConnection, collection: Collection) -> list[IndexEvent]:
@@ -245,11 +305,14 @@ async def events(connection: AsyncConnection, collection: Collection) -> list[In
     ]
 
 
-async def _locked(connection: AsyncConnection, index_id: UUID) -> Index:
-    """Read an index, with no other one of its collection changing its state meanwhile.
+async def locked(connection: AsyncConnection, index_id: UUID) -> Index:
+    """Read an index, with none of its collection changing its state until the transaction ends.
 
     Locks the collection's row, and not against references to it, which every search and every
     ingest adds.
+
+    Raises:
+        NotFoundError: there is no such index.
     """
     await connection.execute(
         select(collections.c.id)

@@ -1,0 +1,105 @@
+"""``ingest reindex``: build a second index beside the one that answers."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.cli.app import app
+from ingest.cli.tables import named, short
+from search_app.config import Settings, load_settings
+from search_app.console import OK, SOME_FAILED, print_json, printable, wait_for
+
+if TYPE_CHECKING:
+    from ingest.reindex import ReindexReport, ReindexRequest
+    from ingest.report import Progress
+
+
+@app.command()
+def reindex(
+    collection: Annotated[str | None, typer.Option(help="The collection to build it of.")] = None,
+    embedder: Annotated[
+        str,
+        typer.Option(
+            help="bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH or hashing:DIM; that "
+            "of the active index if unset."
+        ),
+    ] = "",
+    store: Annotated[
+        str, typer.Option(help="pgvector or qdrant; that of the active index if unset.")
+    ] = "",
+    chunk_tokens: Annotated[
+        int, typer.Option(min=0, help="Most tokens of a passage; as now if unset.")
+    ] = 0,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Build one even if it is like the active one.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
+) -> None:
+    """Build a second index beside the active one, with another model, store or length of passages.
+
+    Texts are taken from the catalog; where the model stays, vectors are copied. Searches and
+    ingests go on meanwhile, and what is ingested is in both. Stopped at any point, the same command
+    goes on with it. Exit code: 0 the index is ready, 1 something is missing in it, 2 nothing could
+    be done.
+    """
+    from ingest.cli.progress import Display
+    from ingest.reindex import ReindexRequest
+    from ingest.report import Silent
+
+    settings = load_settings()
+    request = ReindexRequest(
+        collection=named(collection, settings),
+        embedder=embedder or None,
+        store=store or None,
+        chunk_tokens=chunk_tokens or None,
+        force=force,
+    )
+    display = None if as_json or quiet else Display([], planned=True)
+    try:
+        report = wait_for(_run(settings, request, display or Silent()), settings)
+    finally:
+        if display is not None:
+            display.close()
+    if as_json:
+        print_json(report.as_json())
+    else:
+        _print(report, quiet=quiet, shown=display is not None)
+    raise typer.Exit(OK if report.complete else SOME_FAILED)
+
+
+async def _run(
+    settings: Settings, request: "ReindexRequest", progress: "Progress"
+) -> "ReindexReport":
+    from ingest.reindex import reindex
+    from search_app.bootstrap import open_services
+
+    async with open_services(settings, create=False) as services:
+        return await reindex(services, request, progress)
+
+
+def _print(report: "ReindexReport", *, quiet: bool, shown: bool) -> None:
+    if not shown:
+        for failure in report.errors:
+            typer.echo(printable(f"failed  {failure.source}: {failure.reason}"), err=True)
+    index = short(report.index_id)
+    if not report.complete:
+        typer.echo(
+            f"index {index} is not complete: {report.missing:,} of {report.passages:,} passages "
+            f"have no vector, {report.uncut:,} documents could not be cut; the same command tries "
+            "again",
+            err=True,
+        )
+    if quiet:
+        return
+    typer.echo(
+        f"passages   {report.embedded:,} embedded · {report.copied:,} copied · "
+        f"{report.passages:,} in all"
+    )
+    typer.echo(f"index      {index} · {report.state} · {report.model} · {report.store}")
+    typer.echo(f"collection {report.collection} · run {report.run_id} · {report.seconds:.1f} s")
+    if report.complete:
+        typer.echo(
+            f"ingest compare sets it against the active one; ingest activate {index} lets it answer"
+        )
