@@ -181,8 +181,10 @@ def normalisation(symptoms: Symptoms) -> tuple[str, bool] | None:
         return None
     lengths = documents.norms[off] if off.any() else documents.norms
     return (
-        f"{number} stored vectors point the right way with another length "
-        f"(about {float(np.median(lengths)):.3g})",
+        (
+            f"{number} stored vectors point the right way with another length "
+            f"(about {float(np.median(lengths)):.3g})"
+        ),
         bool(off.any()),
     )
 
@@ -305,8 +307,10 @@ def batch_noise(symptoms: Symptoms) -> tuple[str, bool] | None:
     if change > 4 * noise and change > SAME:
         return None
     return (
-        f"the same text sent twice differs by up to 1 - cos = {max(within):.1e}, as much as "
-        "tonight differs from what is stored",
+        (
+            f"the same text sent twice differs by up to 1 - cos = {max(within):.1e}, as much as "
+            "tonight differs from what is stored"
+        ),
         False,
     )
 
@@ -329,8 +333,10 @@ def model_swap(symptoms: Symptoms) -> tuple[str, bool] | None:
         return None
     moved = sum(one > symptoms.limit for one in far)
     return (
-        f"{moved} of {len(far)} fixed texts moved, up to 1 - cos = {max(far):.2g}; "
-        f"sends of tonight agree to {noise:.1e}",
+        (
+            f"{moved} of {len(far)} fixed texts moved, up to 1 - cos = {max(far):.2g}; "
+            f"sends of tonight agree to {noise:.1e}"
+        ),
         False,
     )
 
