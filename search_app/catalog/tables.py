@@ -443,3 +443,60 @@ feedback = Table(
     CheckConstraint("verdict IN (-1, 1)", name="ck_feedback_verdict"),
     Index("ix_feedback_chunk_id", "chunk_id"),
 )
+
+reference_queries = Table(
+    "reference_queries",
+    metadata,
+    _id(),
+    _reference("index_id", "indexes"),
+    Column("text", Text, nullable=False),
+    # golden, log or title: where the text is from.
+    Column("origin", Text, nullable=False),
+    # Unit vectors of the query, one after the other, float32 little-endian.
+    Column("sends", Integer, nullable=False),
+    Column("vectors", LargeBinary, nullable=False),
+    _time("created_at"),
+    Index("ix_reference_queries_index_id", "index_id"),
+)
+
+checks = Table(
+    "checks",
+    metadata,
+    _id(),
+    _reference("collection_id", "collections"),
+    _reference("index_id", "indexes"),
+    Column("verdict", Text, nullable=False),
+    # Lists compared with their references and those that changed; lists asked for twice and those
+    # that then differed.
+    Column("sampled", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
+    Column("repeated", Integer, nullable=False),
+    Column("unsteady", Integer, nullable=False),
+    Column("noise_median", Double),
+    Column("noise_max", Double),
+    # The processes of evidence after this check.
+    Column("drift", ARRAY(Double), nullable=False),
+    Column("reproducibility", ARRAY(Double), nullable=False),
+    Column("report", JSONB, nullable=False),
+    _time("created_at"),
+    # When a person took what this check saw as the new baseline.
+    _time("accepted_at", null=True),
+    Index("ix_checks_index_id_created_at", "index_id", "created_at"),
+    Index("ix_checks_collection_id_created_at", "collection_id", "created_at"),
+)
+
+check_sends = Table(
+    "check_sends",
+    metadata,
+    Column("check_id", Uuid, ForeignKey("checks.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "reference_id",
+        Uuid,
+        ForeignKey("reference_queries.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    # As in reference_queries: what that night's sends gave.
+    Column("sends", Integer, nullable=False),
+    Column("vectors", LargeBinary, nullable=False),
+    Index("ix_check_sends_reference_id", "reference_id"),
+)
