@@ -3,17 +3,16 @@
 import asyncio
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search_app.cli_explain import explain, passage_id
+from search_app.cli_why import day_of, mode_of, why
 from search_app.config import Settings, describe_settings, load_settings
 from search_app.console import print_json, printable, run, version_option, wait_for
-from search_app.errors import InvalidInputError
-from search_app.types import JSON, Hit, Mode, SearchResult
+from search_app.types import JSON, Hit, SearchResult
 
 if TYPE_CHECKING:
     from search_app.golden import GoldenReport, GoldenRequest
@@ -28,6 +27,7 @@ app = typer.Typer(
 )
 
 app.command()(explain)
+app.command()(why)
 
 SHOWN_TEXT = 300
 """Characters of a passage that a terminal shows."""
@@ -91,7 +91,7 @@ def search(
         index=index or None,
         k=k,
         filters=filters or (),
-        mode=_mode(mode),
+        mode=mode_of(mode),
         rerank=not no_rerank,
         exact=exact,
         fold=fold,
@@ -130,7 +130,7 @@ def similar(
 
     settings = load_settings()
     request = SimilarRequest(
-        chunk_id=passage_id(chunk_id), k=k, filters=filters or (), mode=_mode(mode), exact=exact
+        chunk_id=passage_id(chunk_id), k=k, filters=filters or (), mode=mode_of(mode), exact=exact
     )
     result = wait_for(_similar(settings, request), settings)
     if as_json:
@@ -163,7 +163,7 @@ def golden(
     request = GoldenRequest(
         folder=folder,
         collection=settings.collection if collection is None else collection,
-        since=_day(since) if since else None,
+        since=day_of(since) if since else None,
         min_judgements=min_judgements,
     )
     report = wait_for(_golden(settings, request), settings)
@@ -254,20 +254,6 @@ async def _migrate(settings: Settings, revision: str) -> str:
     if before == after:
         return f"the schema is at {after or 'base'} already"
     return f"the schema went from {before or 'base'} to {after or 'base'}"
-
-
-def _mode(name: str | None) -> Mode | None:
-    match name:
-        case None | "hybrid" | "semantic" | "keyword":
-            return name
-    raise InvalidInputError(f"mode {name!r} is not known; write hybrid, semantic or keyword")
-
-
-def _day(text: str) -> datetime:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError as exc:
-        raise InvalidInputError(f"--since {text[:30]!r} is no day; write 2026-01-31") from exc
 
 
 def result_json(result: SearchResult) -> JSON:

@@ -9,7 +9,7 @@ from ingest.deletion import delete_collection
 from ingest.pipeline import IngestRequest, ingest, remove
 from ingest.report import IngestReport
 from search_app.bootstrap import Services
-from search_app.catalog import collections, history
+from search_app.catalog import collections, documents, history
 from search_app.catalog.engine import reading
 from search_app.errors import StoreUnavailableError
 from search_app.stores.pgvector import PgvectorStore
@@ -102,24 +102,21 @@ async def test_a_change_cut_short_is_not_told(
     assert events(services) == []
 
 
-async def test_what_is_gone_is_found_by_a_part_of_its_name(
+async def test_the_history_of_a_document_is_read_from_a_day_on(
     services: Services, folder: Path
 ) -> None:
-    await add(services, folder)
-    await remove(services, sources=[str(folder / "tea.txt")], collection="default")
+    await add(services, folder / "tea.txt")
     async with reading(services.engine) as connection:
         collection = await collections.get(connection, "default")
-        gone = await history.gone(connection, collection, "TEA.t", limit=5)
-        assert [(each.event, Path(each.uri).name) for each in gone] == [("removed", "tea.txt")]
-        assert await history.gone(connection, collection, "tides", limit=5) == []
-        assert await history.gone(connection, collection, "t%a", limit=5) == []
-        told = await history.of_document(connection, gone[0].document_id)
+        known = await documents.known(connection, collection, [str(folder / "tea.txt")])
+        identity = known[str(folder / "tea.txt")].id
+    await remove(services, sources=[str(folder / "tea.txt")], collection="default")
+    async with reading(services.engine) as connection:
+        told = await history.of_document(connection, identity)
         assert [each.event for each in told] == ["removed", "added"]
-        later = await history.since(connection, [gone[0].document_id], told[1].at)
+        later = await history.since(connection, [identity], told[1].at)
         assert [each.event for each in later] == ["removed"]
-        assert await history.of_document(connection, gone[0].document_id, since=told[0].at) == [
-            told[0]
-        ]
+        assert await history.of_document(connection, identity, since=told[0].at) == told[:1]
 
 
 async def test_events_go_with_their_collection(services: Services, folder: Path) -> None:

@@ -10,12 +10,11 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import Row, func, or_, select, text
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.bulk import insert_rows
-from search_app.catalog.tables import document_events, documents
+from search_app.catalog.tables import document_events
 from search_app.types import Collection
 
 Event = Literal["added", "updated", "removed"]
@@ -116,34 +115,6 @@ async def since(
         .where(document_events.c.document_id == func.any(list(document_ids)))
         .where(document_events.c.created_at > moment)
         .order_by(document_events.c.id)
-    )
-    return [_event(row) for row in await connection.execute(statement)]
-
-
-async def gone(
-    connection: AsyncConnection, collection: Collection, wanted: str, *, limit: int
-) -> list[DocumentEvent]:
-    """Find documents that are not there any more, by a part of uri or title, whatever its case.
-
-    Of each, what became of it last.
-    """
-    statement = (
-        select(*document_events.c)
-        .where(document_events.c.collection_id == collection.id)
-        .where(
-            or_(
-                *(
-                    column.icontains(wanted, autoescape=True)
-                    for column in (document_events.c.uri, document_events.c.title)
-                )
-            )
-        )
-        .where(
-            ~select(documents.c.id).where(documents.c.id == document_events.c.document_id).exists()
-        )
-        .ext(distinct_on(document_events.c.document_id))
-        .order_by(document_events.c.document_id, document_events.c.id.desc())
-        .limit(limit)
     )
     return [_event(row) for row in await connection.execute(statement)]
 

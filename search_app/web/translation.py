@@ -27,6 +27,20 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from starlette.requests import Request
 
+from search_app.wording import gettext_noop
+
+__all__ = [
+    "COOKIE",
+    "DEFAULT",
+    "DIRECTORY",
+    "LANGUAGES",
+    "catalog_path",
+    "gettext_noop",
+    "language_of",
+    "read_catalog",
+    "translations",
+]
+
 COOKIE = "unmoved_language"
 DEFAULT = "en"
 DIRECTORY = Path(__file__).parent / "locale"
@@ -36,11 +50,6 @@ LANGUAGES: Mapping[str, str] = {"en": "English", "ja": "日本語"}
 
 _MOST_RANGES = 50
 """Entries of an Accept-Language header that are looked at."""
-
-
-def gettext_noop(message: str) -> str:
-    """Mark a text for translation, unchanged: templates translate it when they show it."""
-    return message
 
 
 def language_of(request: Request) -> str:
