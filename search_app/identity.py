@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations
 from shlex import quote
@@ -108,12 +108,18 @@ class Observation:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """The outcome of asking a model for its canaries, and the canary that decided it."""
+    """The outcome of asking a model for its canaries, and the canary that decided it.
+
+    ``distances`` are 1 - cos to the registered vectors by the canary's name, the least of all
+    sends; ``vectors`` what the first send of each gave.
+    """
 
     outcome: Outcome
     lowest_cosine: float
     canary: str
     library_versions: Mapping[str, str]
+    distances: Mapping[str, float] = field(default_factory=dict)
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
 
 
 def distance(left: Vector, right: Vector) -> float:
@@ -212,45 +218,54 @@ async def prove(
             canary=f"{identity.dimensions} dimensions instead of {version.identity.dimensions}",
             library_versions=identity.library_versions,
         )
-    outcome, furthest, name = Outcome.SAME, 0.0, "none"
+    outcome = Outcome.SAME
+    vectors, distances = {}, {}
     for canary in canaries:
-        if outcome is Outcome.OTHER_MODEL:
-            # Decided; the rest is sent once, to say how far away the furthest is.
-            away = await _away(embedder, canary)
-        else:
-            seen, away = await _judge(embedder, version, canary)
+        vectors[canary.name] = first = await _sent(embedder, canary)
+        away = _away(first, canary)
+        # Once it is decided, the rest is sent once, to say how far away the furthest is.
+        if outcome is not Outcome.OTHER_MODEL:
+            seen, away = await _judge(embedder, version, canary, away)
             outcome = outcome if seen is Outcome.SAME else seen
-        if away > furthest:
-            furthest, name = away, canary.name
+        distances[canary.name] = away
+    furthest = max(distances, key=lambda name: distances[name], default="none")
+    far = distances.get(furthest, 0.0)
     return Proof(
         outcome=outcome,
-        lowest_cosine=1.0 - furthest,
-        canary=name,
+        lowest_cosine=1.0 - far,
+        canary=furthest if far > 0 else "none",
         library_versions=identity.library_versions,
+        distances=distances,
+        vectors=vectors,
     )
 
 
 async def _judge(
-    embedder: Embedder, version: ModelVersion, canary: CanaryVector
+    embedder: Embedder, version: ModelVersion, canary: CanaryVector, first: float
 ) -> tuple[Outcome, float]:
-    """Compare one canary; a difference counts only if three more sends confirm it."""
-    nearest = await _away(embedder, canary)
+    """Judge one canary by its first send; a difference counts only if three more confirm it."""
+    nearest = first
     for _ in range(3):
         if nearest <= version.noise_floor:
             return Outcome.SAME, nearest
-        nearest = min(nearest, await _away(embedder, canary))
+        nearest = min(nearest, _away(await _sent(embedder, canary), canary))
     if nearest <= version.noise_floor:
         return Outcome.SAME, nearest
     limit = max(3 * version.noise_floor, SAME_MODEL_LIMIT)
     return (Outcome.OTHER_MODEL if nearest > limit else Outcome.NEW_BUILD), nearest
 
 
-async def _away(embedder: Embedder, canary: CanaryVector) -> float:
+async def _sent(embedder: Embedder, canary: CanaryVector) -> Vector:
     unit, _ = normalise(await embedder.embed([canary.text], canary.kind))
-    if unit[0].shape != canary.vector.shape:
+    vector: Vector = unit[0]
+    return vector
+
+
+def _away(vector: Vector, canary: CanaryVector) -> float:
+    if vector.shape != canary.vector.shape:
         # A dimension that changes between two requests: as far as can be.
         return 1.0
-    return 0.0 if unit[0].tobytes() == canary.vector.tobytes() else distance(unit[0], canary.vector)
+    return 0.0 if vector.tobytes() == canary.vector.tobytes() else distance(vector, canary.vector)
 
 
 def recognise(

@@ -1,0 +1,90 @@
+"""Asking a model during a check: past every cache, counted, and never more than was allowed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from search_app.consistency.types import Spent
+from search_app.embedders.base import Embedder
+from search_app.embedders.batching import normalise
+from search_app.errors import EmbedderResponseError
+from search_app.types import Kind, Matrix, Vector
+
+FREE = ("bundled", "hashing", "sentence-transformers", "onnx")
+"""Providers that run here and cost nothing but time."""
+
+
+class SpentUpError(Exception):
+    """No more texts may be sent; what was found so far stands."""
+
+
+class Asker:
+    """Sends texts one by one or together, and counts them."""
+
+    def __init__(self, embedder: Embedder, dimensions: int, *, most: int | None = None) -> None:
+        """Take the embedder, the dimensions of its answers, and how many texts may be sent."""
+        self._embedder = embedder
+        self._dimensions = dimensions
+        self._most = most
+        self._texts = 0
+
+    @property
+    def embedder(self) -> Embedder:
+        """Who is asked."""
+        return self._embedder
+
+    @property
+    def is_free(self) -> bool:
+        """Whether asking costs nothing but time."""
+        return self._embedder.spec.partition(":")[0] in FREE
+
+    @property
+    def spent(self) -> Spent:
+        """What was sent so far."""
+        return Spent(texts=self._texts)
+
+    @property
+    def left(self) -> int | None:
+        """How many texts may still be sent; None: any number."""
+        return None if self._most is None else self._most - self._texts
+
+    def count(self, texts: int) -> None:
+        """Count texts that were or will be sent by others.
+
+        Raises:
+            SpentUpError: they are more than may be sent.
+        """
+        if self.left is not None and texts > self.left:
+            raise SpentUpError(f"at most {self._most} texts were to be sent")
+        self._texts += texts
+
+    async def alone(self, text: str, kind: Kind) -> Vector:
+        """Send one text, and give its unit vector.
+
+        Raises:
+            SpentUpError: no more may be sent.
+            EmbedderError: no answer, or one of other dimensions.
+        """
+        vector: Vector = (await self.together([text], kind))[0]
+        return vector
+
+    async def each(self, texts: Sequence[str], kind: Kind) -> Matrix:
+        """Send texts one by one, and give their unit vectors (n, d). Raises as ``alone``."""
+        rows = [await self.alone(text, kind) for text in texts]
+        return np.stack(rows) if rows else np.empty((0, self._dimensions), np.float32)
+
+    async def together(self, texts: Sequence[str], kind: Kind) -> Matrix:
+        """Send texts in one request, and give their unit vectors (n, d). Raises as ``alone``."""
+        unit, _ = normalise(await self.received(texts, kind))
+        return unit
+
+    async def received(self, texts: Sequence[str], kind: Kind) -> Matrix:
+        """Send texts in one request, and give vectors as received. Raises as ``alone``."""
+        self.count(len(texts))
+        answer = await self._embedder.embed(texts, kind)
+        if answer.shape != (len(texts), self._dimensions):
+            raise EmbedderResponseError(
+                f"{self._embedder.spec} answered {answer.shape[0]} vectors of {answer.shape[-1]} "
+                f"dimensions to {len(texts)} texts; {self._dimensions} dimensions are expected"
+            )
+        return answer

@@ -1,0 +1,240 @@
+"""Layer 2: do reference queries still find what they found?
+
+Tonight's vectors and those of the reference go over the same stored vectors, so a document that
+came or went changes both lists alike, and only the query side can move one of them.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+
+from search_app.catalog.references import Reference, Sends
+from search_app.consistency.asking import Asker
+from search_app.consistency.ranking import (
+    BEYOND,
+    Nearest,
+    Pair,
+    beyond_tolerance,
+    differ,
+    first_k,
+    kendall_tau_b,
+    material_change,
+    overlap,
+    tolerance_of,
+)
+from search_app.identity import distance
+from search_app.stores.base import VectorStore
+from search_app.types import Matrix, Point, Vector
+
+SENDS = 5
+"""Sends of a reference query, and of one whose list differs at the first of tonight."""
+
+PAGE = 2_000
+"""Vectors looked at together: 3 MB at 384 dimensions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A reference query and what tonight gave for it; the second send only where it was repeated.
+
+    ``candidates`` are the documents near any of the sends, ``vectors`` theirs (m, d).
+    """
+
+    reference: Reference
+    tonight: Sends
+    repeat: Vector | None = None
+    candidates: Sequence[UUID] = ()
+    vectors: Matrix = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    def before(self) -> Matrix:
+        """Give the scores of the candidates in the reference sends (sends, m)."""
+        return self.reference.sends @ self.vectors.T
+
+    def after(self) -> Matrix:
+        """Give the scores of the candidates in tonight's sends (sends, m)."""
+        return self.tonight @ self.vectors.T
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What became of one list.
+
+    ``distance`` is 1 - cos to the first reference send, ``noise`` the largest between tonight's
+    sends, None where there was one. ``unsteady`` is None where the query was not repeated.
+    """
+
+    asked: Asked
+    pair: Pair | None
+    near_tie: bool
+    unsteady: bool | None
+    distance: float
+    noise: float | None
+    overlap: float
+    tau: float | None
+    overlap_within: float | None
+    tau_within: float | None
+
+
+async def ask_once(asker: Asker, references: Sequence[Reference], repeats: int) -> list[Asked]:
+    """Send every query alone, and the first ``repeats`` of them once more after all others."""
+    first = [await asker.alone(reference.text, "query") for reference in references]
+    again = [await asker.alone(reference.text, "query") for reference in references[:repeats]]
+    return [
+        Asked(
+            reference=reference,
+            tonight=vector[None],
+            repeat=again[place] if place < len(again) else None,
+        )
+        for place, (reference, vector) in enumerate(zip(references, first, strict=True))
+    ]
+
+
+async def stored_vectors(
+    store: VectorStore, index_id: UUID, page: int = PAGE
+) -> AsyncIterator[tuple[list[UUID], Matrix]]:
+    """Read all stored vectors of an index by pages, in the order of their ids."""
+    after = None
+    while points := await store.scan(index_id, after=after, limit=page, vectors=True):
+        yield [point.chunk_id for point in points], _stacked(points)
+        after = points[-1].chunk_id
+
+
+def _stacked(points: Sequence[Point]) -> Matrix:
+    vectors = [point.vector for point in points if point.vector is not None]
+    return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
+
+
+async def with_candidates(
+    asked: Sequence[Asked], store: VectorStore, index_id: UUID, k: int
+) -> list[Asked]:
+    """Find the documents near each query, in one pass over the stored vectors."""
+    sends = [_sends(each) for each in asked]
+    if not sends:
+        return []
+    nearest = Nearest(np.concatenate(sends), k + BEYOND)
+    ids: list[list[UUID]] = []
+    async for chunk_ids, vectors in stored_vectors(store, index_id):
+        ids.append(chunk_ids)
+        nearest.add(vectors)
+    flat = [chunk_id for some in ids for chunk_id in some]
+    positions, _ = nearest.best()
+    found, row = [], 0
+    for each, rows in zip(asked, sends, strict=True):
+        near = np.unique(positions[row : row + len(rows)])
+        row += len(rows)
+        found.append((each, [flat[place] for place in near.tolist()]))
+    return await _loaded(found, store, index_id)
+
+
+def _sends(asked: Asked) -> Matrix:
+    rows = [asked.reference.sends, asked.tonight]
+    if asked.repeat is not None:
+        rows.append(asked.repeat[None])
+    return np.concatenate(rows)
+
+
+async def _loaded(
+    found: Sequence[tuple[Asked, list[UUID]]], store: VectorStore, index_id: UUID
+) -> list[Asked]:
+    """Fetch the vectors of candidates; one that went meanwhile is none."""
+    wanted = sorted({chunk_id for _, near in found for chunk_id in near})
+    vectors: dict[UUID, Vector] = {}
+    for start in range(0, len(wanted), PAGE):
+        for point in await store.fetch(index_id, wanted[start : start + PAGE]):
+            if point.vector is not None:
+                vectors[point.chunk_id] = point.vector
+    loaded = []
+    for each, near in found:
+        there = [chunk_id for chunk_id in near if chunk_id in vectors]
+        rows = np.stack([vectors[chunk_id] for chunk_id in there]) if there else each.vectors
+        loaded.append(
+            Asked(
+                reference=each.reference,
+                tonight=each.tonight,
+                repeat=each.repeat,
+                candidates=there,
+                vectors=rows,
+            )
+        )
+    return loaded
+
+
+def differing(asked: Sequence[Asked], k: int) -> list[int]:
+    """Name the places of queries whose list differs at the first send of tonight."""
+    return [
+        place
+        for place, each in enumerate(asked)
+        if each.candidates and differ(each.before()[0], each.after()[0], k)
+    ]
+
+
+async def ask_again(asker: Asker, asked: Sequence[Asked], places: Sequence[int]) -> list[Asked]:
+    """Send the queries at these places until each has as many sends as a reference has."""
+    again = list(asked)
+    for place in places:
+        each = asked[place]
+        missing = SENDS - len(each.tonight)
+        more = await asker.each([each.reference.text] * missing, "query")
+        again[place] = Asked(
+            reference=each.reference,
+            tonight=np.concatenate([each.tonight, more]),
+            repeat=each.repeat,
+            candidates=each.candidates,
+            vectors=each.vectors,
+        )
+    return again
+
+
+def usual_tolerance(asked: Sequence[Asked], k: int) -> float:
+    """Give the gap of a near-tie, from the reference lists."""
+    rows = [np.sort(each.before()[0])[::-1][:k] for each in asked if len(each.candidates) >= k]
+    return tolerance_of(np.stack(rows), k) if rows else 0.0
+
+
+def compared(asked: Sequence[Asked], k: int, tolerance: float) -> list[Compared]:
+    """Compare the list of each query with its reference, and with itself where it was repeated."""
+    return [_compared(each, k, tolerance) for each in asked if each.candidates]
+
+
+def _compared(asked: Asked, k: int, tolerance: float) -> Compared:
+    before, after = asked.before(), asked.after()
+    unsteady, within, tau_within, noise = None, None, None, _noise(asked)
+    if asked.repeat is not None:
+        again = asked.vectors @ asked.repeat
+        unsteady = beyond_tolerance(after[0], again, k, tolerance)
+        within = _overlap(after[0], again, k)
+        tau_within = _tau(after[0], again, k)
+    pair = material_change(before, after, k, tolerance) if len(asked.tonight) > 1 else None
+    return Compared(
+        asked=asked,
+        pair=pair,
+        near_tie=pair is None and differ(before[0], after[0], k),
+        unsteady=unsteady,
+        distance=distance(asked.reference.sends[0], asked.tonight[0]),
+        noise=noise,
+        overlap=_overlap(before[0], after[0], k),
+        tau=_tau(before[0], after[0], k),
+        overlap_within=within,
+        tau_within=tau_within,
+    )
+
+
+def _noise(asked: Asked) -> float | None:
+    sends = list(asked.tonight) + ([asked.repeat] if asked.repeat is not None else [])
+    return max((distance(sends[0], other) for other in sends[1:]), default=None)
+
+
+def _overlap(one: Vector, other: Vector, k: int) -> float:
+    return overlap(first_k(one, k).tolist(), first_k(other, k).tolist())
+
+
+def _tau(one: Vector, other: Vector, k: int) -> float | None:
+    both = np.union1d(first_k(one, k), first_k(other, k))
+    return kendall_tau_b(one[both], other[both])
+
+
+def best_of(asked: Asked, scores: Vector, k: int) -> Mapping[UUID, float]:
+    """Give the k best candidates with their scores, best first."""
+    return {asked.candidates[place]: float(scores[place]) for place in first_k(scores, k).tolist()}
