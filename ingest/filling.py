@@ -5,8 +5,7 @@ add, change or remove documents come in between. They write to this index, too, 
 they do has to be done again; what is written here is looked at once more under the lock.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -17,14 +16,14 @@ from ingest.report import Progress
 from ingest.targets import Target
 from ingest.term_counts import recount, take_over
 from ingest.terms import analysed_for
+from ingest.turns import Turns
 from ingest.writing import SEGMENT, Writer
 from search_app.bootstrap import Services
-from search_app.catalog import filling, indexes, lexicons, locks, records, runs
+from search_app.catalog import filling, indexes, lexicons, records, runs
 from search_app.catalog.chunks import indexed_text
 from search_app.catalog.engine import transaction
 from search_app.catalog.filling import Gaps
 from search_app.catalog.locks import WritingLock
-from search_app.errors import InvalidInputError
 from search_app.stores.base import VectorStore
 from search_app.types import Collection, Failure, Index
 
@@ -55,6 +54,7 @@ class Filler:
         target: Target,
         origin: Origin | None,
         writer: Writer,
+        turns: Turns,
         progress: Progress,
     ) -> None:
         """Fill for a run that was started.
@@ -69,9 +69,9 @@ class Filler:
         self._target = target
         self._origin = origin
         self._writer = writer
+        self._turns = turns
         self._progress = progress
         self._proved = False
-        self._told_waiting = False
 
     async def fill(self) -> None:
         """Copy what can be copied, embed the rest.
@@ -106,7 +106,7 @@ class Filler:
         """Say that the index is ready unless it lacks something, and what it lacks."""
         # Without the lock: it may take long, and searches for it begin only once it is done.
         await self._target.store.optimize(self._target.index.id)
-        async with self._turn():
+        async with self._turns.turn():
             async with transaction(self._engine) as connection:
                 gaps = await filling.gaps(connection, self._target.index)
             if gaps.none:
@@ -115,26 +115,6 @@ class Filler:
                     await indexes.make_ready(connection, self._target.index.id)
         return gaps
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[WritingLock]:
-        """Be the only one that writes to the collection, after those who wait for it already."""
-        await locks.give_way(self._engine, self._collection)
-        async with locks.writing(self._engine, self._collection, self._waiting) as lock:
-            async with transaction(self._engine) as connection:
-                is_open = await filling.is_open(connection, self._target.index.id)
-            if not is_open:
-                raise InvalidInputError(
-                    f"index {str(self._target.index.id)[:8]} was retired or its collection deleted "
-                    "while it was being filled; nothing more is written to it"
-                )
-            yield lock
-
-    def _waiting(self) -> None:
-        # Once: it may happen at every page, and is no news then.
-        if not self._told_waiting:
-            self._told_waiting = True
-            self._progress.waiting()
-
     async def _copy_within_store(self) -> None:
         """Have the store copy vectors and terms as they are, those that are what they should be."""
         origin, index = self._origin, self._target.index
@@ -142,7 +122,7 @@ class Filler:
             return
         after: UUID | None = None
         while True:
-            async with self._turn() as lock:
+            async with self._turns.turn() as lock:
                 page = await self._target.store.survey(origin.index.id, after=after, limit=COPIED)
                 if not page.chunk_ids:
                     return
@@ -197,7 +177,7 @@ class Filler:
         if made.embedded:
             await self._writer.prove(self._target)
         await self._note_refused(made)
-        async with self._turn() as lock:
+        async with self._turns.turn() as lock:
             await self._keep(lock, made)
 
     async def _keep(self, lock: WritingLock, made: Written) -> None:

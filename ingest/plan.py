@@ -6,7 +6,7 @@ was interrupted and finished equals that of one that was not.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import PurePosixPath
@@ -17,7 +17,10 @@ from ingest.fetching.addresses import is_address
 from ingest.loaders.properties import dated
 from ingest.types import ChunkSpan, LoadedDocument
 from search_app.catalog.chunks import indexed_text
+from search_app.catalog.cutting import StoredDocument
 from search_app.types import JSON, Chunking
+
+_USUAL_ENCODINGS = ("", "utf-8")
 
 LONGEST_CONTEXT = 120
 """Most characters of title and headings embedded in front of a chunk; the inmost are kept."""
@@ -43,7 +46,10 @@ class PlannedChunk:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedDocument:
-    """A document as it will stand in the catalog, with its chunks for every chunking in use."""
+    """A document as it will stand in the catalog, with its chunks for every chunking in use.
+
+    ``layout`` is what its text was cut by besides the text, see ``layout_of``.
+    """
 
     id: UUID
     source_id: UUID
@@ -53,6 +59,7 @@ class PlannedDocument:
     media_type: str
     fields: Mapping[str, JSON]
     content_hash: bytes
+    layout: Mapping[str, JSON]
     chunks: Mapping[str, Sequence[PlannedChunk]]
 
 
@@ -104,7 +111,7 @@ def fields_of(document: LoadedDocument, root: str) -> dict[str, JSON]:
 
 def _encoding(document: LoadedDocument) -> dict[str, JSON]:
     """Name the encoding where someone may look for it; UTF-8 would only fill every facet."""
-    return {} if document.encoding in ("", "utf-8") else {"encoding": document.encoding}
+    return {} if document.encoding in _USUAL_ENCODINGS else {"encoding": document.encoding}
 
 
 def _folders(source: str, root: str) -> list[str]:
@@ -142,21 +149,61 @@ def plan(
         language=document.language,
         media_type=document.media_type,
         fields=fields,
-        content_hash=_content_hash(document, fields, spans),
+        content_hash=content_hash(document, fields, [chunking.name for chunking in spans]),
+        layout=layout_of(document),
         chunks={
-            chunking.name: _chunks(collection_id, document, identity, chunking, found)
+            chunking.name: plan_chunks(collection_id, document, chunking, found)
             for chunking, found in spans.items()
         },
     )
 
 
-def _chunks(
+def layout_of(document: LoadedDocument) -> dict[str, JSON]:
+    """Collect what a document is cut by that its chunks do not tell, with its text's SHA-256.
+
+    Together with the texts of its chunks, ``with_layout`` makes the document of it again.
+    """
+    return {
+        "structure": document.structure,
+        "titled": document.titled,
+        "page_starts": list(document.page_starts),
+        "encoding": document.encoding,
+        "text_hash": sha256(document.text.encode()).hexdigest(),
+    }
+
+
+def with_layout(document: StoredDocument, text: str) -> LoadedDocument | None:
+    """Make a document again as it was read; None where the text is not the one that was."""
+    layout = document.layout
+    if layout is None or sha256(text.encode()).hexdigest() != layout["text_hash"]:
+        return None
+    encoding = layout["encoding"]
+    meta = dict(document.fields["meta"])
+    if encoding not in _USUAL_ENCODINGS and meta.get("encoding") == encoding:
+        del meta["encoding"]
+    return LoadedDocument(
+        uri=document.uri,
+        source=document.source,
+        title=document.title,
+        titled=layout["titled"],
+        text=text,
+        language=document.language,
+        media_type=document.media_type,
+        structure=layout["structure"],
+        meta=meta,
+        page_starts=tuple(layout["page_starts"]),
+        encoding=encoding,
+    )
+
+
+def plan_chunks(
     collection_id: UUID,
     document: LoadedDocument,
-    identity: UUID,
     chunking: Chunking,
     spans: Sequence[ChunkSpan],
 ) -> list[PlannedChunk]:
+    """Give the chunks of a document their ids and hashes."""
+    identity = document_id(collection_id, document.uri)
     occurrences: Counter[bytes] = Counter()
     chunks = []
     for ordinal, span in enumerate(spans):
@@ -184,14 +231,9 @@ def _chunks(
     return chunks
 
 
-def _content_hash(
-    document: LoadedDocument,
-    fields: Mapping[str, JSON],
-    spans: Mapping[Chunking, Sequence[ChunkSpan]],
+def content_hash(
+    document: LoadedDocument, fields: Mapping[str, JSON], chunkings: Iterable[str]
 ) -> bytes:
-    """Hash everything that chunks and fields are made from."""
-    everything = asdict(document) | {
-        "fields": fields,
-        "chunkings": sorted(chunking.name for chunking in spans),
-    }
+    """Hash everything that chunks and fields are made from, the names of chunkings among it."""
+    everything = asdict(document) | {"fields": fields, "chunkings": sorted(set(chunkings))}
     return sha256(json.dumps(everything, sort_keys=True).encode()).digest()

@@ -6,11 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
+from ingest.cutting import cut_anew
 from ingest.filling import Filler, Origin
+from ingest.pipeline import IngestRequest, ingest
 from ingest.report import Progress, Silent
 from ingest.running import Order, record_failure, record_start
 from ingest.tally import Tally, kept
 from ingest.targets import Target, chunking_for, most_tokens, open_target, register
+from ingest.turns import Turns
 from ingest.writing import Writer
 from search_app.bootstrap import Services
 from search_app.catalog import collections, indexes, lexicons, locks, models, runs
@@ -29,6 +32,9 @@ from search_app.types import (
     ModelVersion,
     RunStatus,
 )
+
+SOURCES = 500
+"""Sources that are read again in one run of ingest."""
 
 FEWEST_TOKENS, MOST_TOKENS = 32, 400
 """How long chunks may be asked for, as the setting for new indexes has it."""
@@ -142,6 +148,8 @@ async def reindex(
             lock=lock,
         )
         async with _recorded(services, build, tally) as (run_id, writer):
+            turns = Turns(services, collection, index, tally)
+            await _cut(services, situation, index, turns, writer)
             filler = Filler(
                 services=services,
                 collection=collection,
@@ -149,6 +157,7 @@ async def reindex(
                 target=build.target,
                 origin=await _origin(services, collection, index),
                 writer=writer,
+                turns=turns,
                 progress=tally,
             )
             await filler.fill()
@@ -203,6 +212,38 @@ async def _situation(services: Services, collection: Collection) -> _Situation:
             active=await indexes.active(connection, collection),
             live=live,
             lexicons={index.id: await lexicons.get(connection, index.id) for index in live},
+        )
+
+
+async def _cut(
+    services: Services, situation: _Situation, index: Index, turns: Turns, writer: Writer
+) -> None:
+    """Cut documents as the index wants them; those that cannot be are read again, or fail."""
+    known = situation.active.chunking
+    if known == index.chunking:
+        return
+    collection = situation.collection
+    unknown = await cut_anew(services, collection, index, known, turns)
+    uris = list(dict.fromkeys(document.source for document in unknown))
+    reasons: dict[str, str] = {}
+    for start in range(0, len(uris), SOURCES):
+        request = IngestRequest(
+            arguments=uris[start : start + SOURCES],
+            collection=collection.name,
+            force=True,
+            as_before=True,
+        )
+        report = await ingest(services, request)
+        reasons |= {failure.source: failure.reason for failure in report.errors}
+    if unknown:
+        await writer.fail(
+            Failure(
+                source=document.uri,
+                reason="cannot be cut anew, since it is not known how it was read, and its source "
+                f"cannot be read again ({reasons.get(document.source, 'it no longer has it')}); "
+                "put it back, or remove it with ingest rm, and run the same again",
+            )
+            for document in await cut_anew(services, collection, index, known, turns)
         )
 
 

@@ -19,6 +19,7 @@ def document_row(document: PlannedDocument, run_id: UUID) -> dict[str, object]:
         "media_type": document.media_type,
         "fields": document.fields,
         "content_hash": document.content_hash,
+        "layout": document.layout,
         "run_id": run_id,
     }
 

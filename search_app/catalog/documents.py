@@ -131,7 +131,7 @@ async def put_pending(
     """Insert documents that are new, as pending; those already there only get the run's mark.
 
     One that belongs to another source stays as it is, see ``owners``. A row has id, source_id,
-    uri, title, language, media_type, fields, run_id.
+    uri, title, language, media_type, fields, layout, run_id.
     """
     await insert_rows(
         connection,
@@ -177,27 +177,37 @@ async def mark_seen(
 _COMPLETE = text(
     """
     UPDATE documents SET title = new.title, language = new.language, fields = new.fields,
-        media_type = new.media_type, content_hash = new.content_hash, run_id = new.run_id,
-        state = 'indexed', updated_at = now()
+        media_type = new.media_type, content_hash = new.content_hash, layout = new.layout,
+        run_id = new.run_id, state = 'indexed', updated_at = now()
     FROM unnest(
         CAST(:id AS uuid[]), CAST(:title AS text[]), CAST(:language AS text[]),
         CAST(:media_type AS text[]), CAST(:fields AS jsonb[]), CAST(:content_hash AS bytea[]),
-        CAST(:run_id AS uuid[])
-    ) AS new (id, title, language, media_type, fields, content_hash, run_id)
+        CAST(:layout AS jsonb[]), CAST(:run_id AS uuid[])
+    ) AS new (id, title, language, media_type, fields, content_hash, layout, run_id)
     WHERE documents.id = new.id
     """
 )
-_COMPLETED = ("id", "title", "language", "media_type", "fields", "content_hash", "run_id")
+_COMPLETED = (
+    "id",
+    "title",
+    "language",
+    "media_type",
+    "fields",
+    "content_hash",
+    "layout",
+    "run_id",
+)
 
 
 async def complete(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Give documents their new form, now that all their vectors are in.
 
-    A row has id, title, language, media_type, fields, content_hash, run_id.
+    A row has id, title, language, media_type, fields, content_hash, layout, run_id.
     """
     if rows:
         arrays = {name: [row[name] for row in rows] for name in _COMPLETED}
-        arrays["fields"] = [json.dumps(value) for value in arrays["fields"]]
+        for name in ("fields", "layout"):
+            arrays[name] = [json.dumps(value) for value in arrays[name]]
         await connection.execute(_COMPLETE, arrays)
 
 

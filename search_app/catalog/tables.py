@@ -281,6 +281,9 @@ documents = Table(
     Column("fields", JSONB, nullable=False),
     # Of everything that chunks and fields are made from; null while the document is not in.
     Column("content_hash", LargeBinary),
+    # What its text is cut by besides the text itself: with it, the text of its chunks can be cut
+    # anew. Null of documents from before this was kept.
+    Column("layout", JSONB),
     Column("state", Text, nullable=False),
     # The run that last changed it, and the one that last met it in its source.
     _reference("run_id", "runs", cascade=False, null=True),
