@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search_app.consistency.types import Spent
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
 from search_app.errors import EmbedderResponseError
-from search_app.types import Kind, Matrix, Vector
+from search_app.types import Kind, Matrix, ModelIdentity, Vector
 
 FREE = ("bundled", "hashing", "sentence-transformers", "onnx")
 """Providers that run here and cost nothing but time."""
@@ -18,45 +17,57 @@ class SpentUpError(Exception):
     """No more texts may be sent; what was found so far stands."""
 
 
+class Counted(Embedder):
+    """An embedder that counts the texts it is sent, and sends no more than it may."""
+
+    def __init__(self, inner: Embedder, most: int | None) -> None:
+        """Take the embedder, and how many texts may be sent; None: any number."""
+        self.spec = inner.spec
+        self.batch_size = inner.batch_size
+        self.concurrency = inner.concurrency
+        self._inner = inner
+        self._most = most
+        self.texts = 0
+        self.sent: list[str] = []
+
+    @property
+    def left(self) -> int | None:
+        """How many texts may still be sent; None: any number."""
+        return None if self._most is None else self._most - self.texts
+
+    async def describe(self) -> ModelIdentity:
+        """Say what the embedder says."""
+        return await self._inner.describe()
+
+    async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
+        """Embed as the embedder does.
+
+        Raises:
+            SpentUpError: these are more texts than may be sent.
+        """
+        if self.left is not None and len(texts) > self.left:
+            raise SpentUpError(f"no more than {self._most} texts were to be sent")
+        self.texts += len(texts)
+        self.sent += [self._inner.text_sent(text, kind) for text in texts]
+        return await self._inner.embed(texts, kind)
+
+    def text_sent(self, text: str, kind: Kind) -> str:
+        """Give the text that the embedder sends."""
+        return self._inner.text_sent(text, kind)
+
+
 class Asker:
     """Sends texts one by one or together, and counts them."""
 
     def __init__(self, embedder: Embedder, dimensions: int, *, most: int | None = None) -> None:
         """Take the embedder, the dimensions of its answers, and how many texts may be sent."""
-        self._embedder = embedder
+        self.embedder = Counted(embedder, most)
         self._dimensions = dimensions
-        self._most = most
-        self._texts = 0
-
-    @property
-    def embedder(self) -> Embedder:
-        """Who is asked."""
-        return self._embedder
 
     @property
     def is_free(self) -> bool:
         """Whether asking costs nothing but time."""
-        return self._embedder.spec.partition(":")[0] in FREE
-
-    @property
-    def spent(self) -> Spent:
-        """What was sent so far."""
-        return Spent(texts=self._texts)
-
-    @property
-    def left(self) -> int | None:
-        """How many texts may still be sent; None: any number."""
-        return None if self._most is None else self._most - self._texts
-
-    def count(self, texts: int) -> None:
-        """Count texts that were or will be sent by others.
-
-        Raises:
-            SpentUpError: they are more than may be sent.
-        """
-        if self.left is not None and texts > self.left:
-            raise SpentUpError(f"at most {self._most} texts were to be sent")
-        self._texts += texts
+        return self.embedder.spec.partition(":")[0] in FREE
 
     async def alone(self, text: str, kind: Kind) -> Vector:
         """Send one text, and give its unit vector.
@@ -80,11 +91,10 @@ class Asker:
 
     async def received(self, texts: Sequence[str], kind: Kind) -> Matrix:
         """Send texts in one request, and give vectors as received. Raises as ``alone``."""
-        self.count(len(texts))
-        answer = await self._embedder.embed(texts, kind)
+        answer = await self.embedder.embed(texts, kind)
         if answer.shape != (len(texts), self._dimensions):
             raise EmbedderResponseError(
-                f"{self._embedder.spec} answered {answer.shape[0]} vectors of {answer.shape[-1]} "
+                f"{self.embedder.spec} answered {answer.shape[0]} vectors of {answer.shape[-1]} "
                 f"dimensions to {len(texts)} texts; {self._dimensions} dimensions are expected"
             )
         return answer

@@ -104,15 +104,17 @@ class Integrity:
 class Canaries:
     """Layer 1: how far the canaries are from those of the model version.
 
-    ``outcome`` is same, new build or other model, ``None`` where none answered; ``noise`` is the
-    largest 1 - cos between tonight's sends of one canary, alone and in one batch.
+    ``outcome`` is same, new build or other model. ``distances`` are 1 - cos to the registered
+    vectors by the canary's name, ``within`` those between tonight's sends alone and in company, and
+    ``noise`` the largest of these; None where texts travel alone anyway.
     """
 
-    outcome: str | None
-    lowest_cosine: float | None = None
-    canary: str | None = None
+    outcome: str
+    lowest_cosine: float
+    canary: str
     noise: float | None = None
     distances: Mapping[str, float] = field(default_factory=dict)
+    within: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,57 @@
+"""Layer 1: do the fixed texts still get the vectors that the model version was registered with?"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from search_app import identity
+from search_app.catalog.models import CanaryVector
+from search_app.consistency.asking import Asker
+from search_app.consistency.types import Canaries
+from search_app.identity import Outcome, Proof, distance
+from search_app.types import Kind, ModelVersion
+
+
+async def look(
+    asker: Asker, version: ModelVersion, canaries: Sequence[CanaryVector]
+) -> tuple[Canaries, Proof]:
+    """Send the canaries alone, then together, and compare.
+
+    Raises:
+        SpentUpError: no more texts may be sent.
+        EmbedderError: the model does not answer.
+    """
+    proof = await identity.prove(asker.embedder, version, canaries)
+    within: dict[str, float] = {}
+    # What another model does in company is of no interest.
+    if proof.outcome is not Outcome.OTHER_MODEL and asker.embedder.batch_size > 1:
+        within = await _in_company(asker, canaries, proof)
+    return (
+        Canaries(
+            outcome=proof.outcome.value,
+            lowest_cosine=proof.lowest_cosine,
+            canary=proof.canary,
+            noise=max(within.values(), default=None),
+            distances=dict(proof.distances),
+            within=within,
+        ),
+        proof,
+    )
+
+
+async def _in_company(
+    asker: Asker, canaries: Sequence[CanaryVector], proof: Proof
+) -> dict[str, float]:
+    """Send the canaries of each kind together; give 1 - cos to what each got alone tonight."""
+    kinds: dict[Kind, list[CanaryVector]] = defaultdict(list)
+    for canary in canaries:
+        kinds[canary.kind].append(canary)
+    within = {}
+    for kind, group in kinds.items():
+        for start in range(0, len(group), asker.embedder.batch_size):
+            batch = group[start : start + asker.embedder.batch_size]
+            vectors = await asker.together([canary.text for canary in batch], kind)
+            for canary, vector in zip(batch, vectors, strict=True):
+                alone = proof.vectors[canary.name]
+                same = alone.tobytes() == vector.tobytes()
+                within[canary.name] = 0.0 if same else distance(alone, vector)
+    return within
