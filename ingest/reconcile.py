@@ -12,9 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from ingest.reconcile_faults import FAULTS, Finding, Kind, judge
 from ingest.reconcile_repair import Repair, repairing
-from ingest.reconcile_walk import walk
 from search_app.bootstrap import Services
 from search_app.catalog import collections, indexes, lexicons, locks, models
 from search_app.catalog.auditing import (
@@ -23,6 +21,8 @@ from search_app.catalog.auditing import (
     unrecorded_after,
 )
 from search_app.catalog.engine import transaction
+from search_app.consistency.disagreements import FAULTS, Finding, Kind, judge
+from search_app.consistency.walk import walk
 from search_app.errors import InvalidInputError
 from search_app.lexical import VERSION
 from search_app.stores.base import VectorStore

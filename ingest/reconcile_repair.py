@@ -14,7 +14,6 @@ from uuid import UUID
 
 from ingest.embedding import Work, Written, make_vectors
 from ingest.plan import PlannedChunk
-from ingest.reconcile_faults import Finding, Kind
 from ingest.removal import finish_removals
 from ingest.report import Counts
 from ingest.running import VERSIONED
@@ -27,6 +26,7 @@ from search_app.catalog.auditing import Holder, Restorable
 from search_app.catalog.chunks import indexed_text
 from search_app.catalog.engine import transaction
 from search_app.catalog.locks import WritingLock
+from search_app.consistency.disagreements import Finding, Kind
 from search_app.errors import EmbedderError, StoreRefusedError, UnmovedError
 from search_app.stores.base import digest_of
 from search_app.types import JSON, Collection, Index, Point, RunStatus, Vector

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 from ingest.cli import app
 from ingest.pipeline import IngestRequest, ingest
 from ingest.reconcile import ReconcileReport, reconcile
-from ingest.reconcile_faults import FAULTS, Kind, disagreeing
-from ingest.reconcile_walk import walk
 from search_app.bootstrap import Services, open_services
 from search_app.catalog import collections, indexes, locks
 from search_app.catalog.auditing import Recorded
 from search_app.catalog.engine import transaction
 from search_app.config import Settings
+from search_app.consistency.disagreements import FAULTS, Kind, disagreeing
+from search_app.consistency.walk import walk
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.errors import (
     EmbedderUnavailableError,

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ingest.reconcile_faults import disagreeing
 from search_app.catalog.auditing import Recorded, recorded_after
 from search_app.catalog.engine import reading
+from search_app.consistency.disagreements import disagreeing
 from search_app.errors import StoreRefusedError
 from search_app.stores.base import Survey, VectorStore
 from search_app.types import Index
