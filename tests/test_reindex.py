@@ -1,22 +1,46 @@
 """Building a second index beside the one that answers, from the catalog."""
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
-from ingest.pipeline import IngestRequest, ingest
+from ingest import filling as filling_module
+from ingest.filling import Filler
+from ingest.pipeline import IngestRequest, ingest, remove
 from ingest.reindex import ReindexRequest, reindex
 from ingest.report import IngestReport
+from ingest.retiring import retire
 from search_app.bootstrap import Services
 from search_app.catalog import collections, filling, indexes, runs
 from search_app.catalog.engine import transaction
-from search_app.errors import InvalidInputError, NotFoundError
-from search_app.types import Index, IndexState, RunStatus
+from search_app.embedders.hashing import HashingEmbedder
+from search_app.errors import (
+    InvalidInputError,
+    ModelMismatchError,
+    NotFoundError,
+    StoreRefusedError,
+)
+from search_app.retrieval import SearchRequest
+from search_app.types import (
+    Index,
+    IndexState,
+    Kind,
+    Matrix,
+    ModelIdentity,
+    Point,
+    RunStatus,
+)
 from tests.catalog_dump import connect
 from tests.index_dump import dump_index
 
-DOCUMENTS = 30
+DOCUMENTS = 16
+CHUNKS = 6 * DOCUMENTS
 
 
 def address(services: Services) -> str:
@@ -38,7 +62,7 @@ def write(folder: Path, number: int, edition: int = 0) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give a folder with documents, of three chunks each."""
+    """Give a folder with documents, of six chunks each."""
     root = tmp_path / "docs"
     root.mkdir()
     for number in range(DOCUMENTS):
@@ -142,3 +166,245 @@ async def test_what_was_built_is_not_built_again(services: Services, folder: Pat
     assert again.index_id == built.index_id
     assert again.embedded == again.copied == 0
     assert again.state is IndexState.READY
+
+
+async def dumps_alike(services: Services, folder: Path, index_id: UUID, **wishes: Any) -> None:
+    """See that an index holds what one holds that was filled by an ingest alone."""
+    settings = services.settings.model_copy(update=wishes)
+    own = Services(settings, services.engine)
+    report = await ingest(own, IngestRequest(arguments=[str(folder)], collection="fresh"))
+    url = address(services)
+    expected = without_ids(dump_index(url, report.index_id))
+    assert without_ids(dump_index(url, index_id)) == expected
+
+
+async def test_passages_of_another_length_are_cut_from_the_catalog(
+    services: Services, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "long.txt").write_text("One sentence after another. " * 400, encoding="cp1252")
+    (folder / "code.py").write_text("def f():\n    return 1\n" * 60, encoding="utf-8")
+    await add(services, folder)
+    # The files are not needed.
+    hidden = folder.rename(tmp_path / "away")
+    report = await reindex(services, ReindexRequest(chunk_tokens=64))
+    assert (report.complete, report.chunk_tokens, report.errors) == (True, 64, [])
+    hidden.rename(folder)
+    await dumps_alike(services, folder, report.index_id, chunk_tokens=64)
+    # Read again by force, nothing is found to have changed.
+    again = await ingest(services, IngestRequest(arguments=[str(folder)], force=True))
+    assert (again.documents.unchanged, again.chunks.embedded) == (DOCUMENTS + 2, 0)
+    # A change is cut for both.
+    write(folder, 3, edition=2)
+    await add(services, folder)
+    assert (await gaps(services, report.index_id)).none
+
+
+async def test_documents_of_before_are_read_again_or_named(
+    services: Services, folder: Path
+) -> None:
+    await add(services, folder)
+    with connect(address(services)) as connection:
+        connection.execute("UPDATE documents SET layout = NULL WHERE uri LIKE '%/00_.md'")
+    (folder / "004.md").unlink()
+    report = await reindex(services, ReindexRequest(chunk_tokens=64))
+    assert (report.complete, report.uncut, report.state) == (False, 1, IndexState.BUILDING)
+    assert [Path(failure.source).name for failure in report.errors] == ["004.md"]
+    assert "cannot be read again" in report.errors[0].reason
+    await remove(services, sources=[str(folder / "004.md")], collection="default")
+    again = await reindex(services, ReindexRequest(chunk_tokens=64))
+    assert (again.index_id, again.state) == (report.index_id, IndexState.READY)
+    await dumps_alike(services, folder, report.index_id, chunk_tokens=64)
+
+
+async def test_a_model_that_takes_less_has_shorter_passages(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(services, folder)
+    describe = HashingEmbedder.describe
+
+    async def narrow(self: HashingEmbedder) -> ModelIdentity:
+        return replace(await describe(self), max_tokens=128)
+
+    monkeypatch.setattr(HashingEmbedder, "describe", narrow)
+    report = await reindex(services, ReindexRequest(embedder="hashing:32"))
+    assert (report.chunk_tokens, report.state) == (96, IndexState.READY)
+    with connect(address(services)) as connection:
+        longest = connection.execute(
+            "SELECT max(tokens) AS n FROM chunks WHERE chunking LIKE '%/96/%'"
+        ).fetchall()
+    assert 48 < longest[0]["n"] <= 96
+
+
+async def test_what_changes_in_mid_reindex_is_in_both(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling_module, "SEGMENT", 8)
+    monkeypatch.setattr(filling_module, "DOCUMENTS", 3)
+    await add(services, folder)
+    write_passages = Filler._write
+    rounds = 0
+
+    async def between(self: Filler, chunk_ids: Sequence[UUID]) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 2:
+            # Before the place where the filling is, and behind it; new, other and gone.
+            for number in (0, 12):
+                write(folder, number, edition=1)
+                (folder / f"{number + 2:03}.md").unlink()
+            write(folder, DOCUMENTS + 1)
+            await add(services, folder)
+        await write_passages(self, chunk_ids)
+
+    monkeypatch.setattr(Filler, "_write", between)
+    report = await reindex(services, ReindexRequest(embedder="hashing:32"))
+    assert rounds > 3
+    assert report.complete
+    expected = await fresh(services, folder, "hashing:32")
+    url = address(services)
+    assert without_ids(dump_index(url, report.index_id)) == without_ids(dump_index(url, expected))
+    active = await all_indexes(services)
+    assert dump_index(url, active[0].id)["shown"] == dump_index(url, report.index_id)["shown"]
+
+
+async def test_an_ingest_does_not_wait_for_the_end_of_a_reindex(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reindex that writes without a pause lets those in who wait, and fills all the same."""
+    monkeypatch.setattr(filling_module, "COPIED", 2)
+    await add(services, folder)
+    building = asyncio.create_task(reindex(services, ReindexRequest(force=True)))
+    for _ in range(1000):
+        await asyncio.sleep(0.01)
+        if len(await all_indexes(services)) > 1:
+            break
+    write(folder, DOCUMENTS)
+    await add(services, folder)
+    assert not building.done()
+    report = await building
+    assert report.complete
+    url = address(services)
+    first, second = await all_indexes(services)
+    assert dump_index(url, first.id) == dump_index(url, second.id)
+    assert len(dump_index(url, second.id)["vectors"]) == CHUNKS + 6
+
+
+async def test_a_vector_that_is_not_what_was_recorded_is_made_anew(
+    services: Services, folder: Path
+) -> None:
+    first = await add(services, folder)
+    url = address(services)
+    sound = dump_index(url, first.index_id)
+    with connect(url) as connection:
+        table = f"vectors.index_{first.index_id.hex}"
+        connection.execute(
+            f"WITH one AS (SELECT embedding FROM {table} ORDER BY chunk_id LIMIT 1) UPDATE {table} "
+            "SET embedding = one.embedding FROM one "
+            f"WHERE chunk_id IN (SELECT chunk_id FROM {table} ORDER BY chunk_id DESC LIMIT 4)"
+        )
+    report = await reindex(services, ReindexRequest(force=True))
+    assert (report.embedded, report.copied) == (4, CHUNKS - 4)
+    assert dump_index(url, report.index_id) == sound
+
+
+async def test_another_store_gets_the_same_vectors(
+    services: Services, folder: Path, tmp_path: Path
+) -> None:
+    settings = services.settings.model_copy(update={"qdrant_url": f"local:{tmp_path / 'qdrant'}"})
+    own = Services(settings, services.engine)
+    first = await add(own, folder)
+    report = await reindex(own, ReindexRequest(store="qdrant"))
+    assert (report.embedded, report.copied) == (0, first.chunks.embedded)
+    theirs = await own.store("qdrant").scan(report.index_id, limit=1000, vectors=True)
+    ours = await own.store("pgvector").scan(first.index_id, limit=1000, vectors=True)
+    assert [(point.chunk_id, point.run_id, point.fields) for point in theirs] == [
+        (point.chunk_id, point.run_id, point.fields) for point in ours
+    ]
+    assert all(
+        mine.vector is not None
+        and yours.vector is not None
+        and mine.vector.tobytes() == yours.vector.tobytes()
+        for mine, yours in zip(ours, theirs, strict=True)
+    )
+    await own.aclose()
+
+
+async def test_a_store_that_refuses_stops_it_and_the_next_goes_on(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling_module, "SEGMENT", 10)
+    first = await add(services, folder)
+    store = services.store("pgvector")
+    upsert = store.upsert
+    calls = 0
+
+    async def failing(index_id: UUID, points: Sequence[Point]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise StoreRefusedError("pgvector: the server is out of room")
+        await upsert(index_id, points)
+
+    monkeypatch.setattr(store, "upsert", failing)
+    with pytest.raises(StoreRefusedError):
+        await reindex(services, ReindexRequest(embedder="hashing:32"))
+    (_, begun) = await all_indexes(services)
+    assert begun.state is IndexState.BUILDING
+    found = await services.searcher.search(SearchRequest(query="keeper of light"))
+    assert found.index_id == first.index_id
+    report = await reindex(services, ReindexRequest(embedder="hashing:32"))
+    assert (report.index_id, report.state) == (begun.id, IndexState.READY)
+    # What was in stayed.
+    assert report.embedded == CHUNKS - 30
+    async with transaction(services.engine) as connection:
+        listed = await runs.listing(connection, collection="default")
+    assert [run.status for run in listed if run.kind == "reindex"] == ["succeeded", "failed"]
+
+
+async def test_another_model_in_mid_reindex_is_refused_and_nothing_is_mixed(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling_module, "SEGMENT", 10)
+    await add(services, folder)
+    embed = HashingEmbedder.embed
+    swapped = False
+
+    async def swapping(self: HashingEmbedder, texts: Sequence[str], kind: Kind) -> Matrix:
+        nonlocal swapped
+        if any("document 9," in text for text in texts):
+            swapped = True
+        vectors = await embed(self, texts, kind)
+        return np.ascontiguousarray(vectors[:, ::-1]) if swapped else vectors
+
+    monkeypatch.setattr(HashingEmbedder, "embed", swapping)
+    with pytest.raises(ModelMismatchError, match="another model answers"):
+        await reindex(services, ReindexRequest(embedder="hashing:32"))
+    monkeypatch.setattr(HashingEmbedder, "embed", embed)
+    report = await reindex(services, ReindexRequest(embedder="hashing:32"))
+    assert 0 < report.embedded < report.passages
+    expected = await fresh(services, folder, "hashing:32")
+    url = address(services)
+    assert without_ids(dump_index(url, report.index_id)) == without_ids(dump_index(url, expected))
+
+
+async def test_an_index_retired_in_mid_reindex_gets_nothing_more(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling_module, "SEGMENT", 10)
+    await add(services, folder)
+    write_passages = Filler._write
+
+    async def retiring(self: Filler, chunk_ids: Sequence[UUID]) -> None:
+        (_, begun) = await all_indexes(services)
+        await retire(services, begun, waiting=lambda: None)
+        await write_passages(self, chunk_ids)
+
+    monkeypatch.setattr(Filler, "_write", retiring)
+    with pytest.raises(InvalidInputError, match="was retired or its collection deleted"):
+        await reindex(services, ReindexRequest(embedder="hashing:32"))
+    (_, begun) = await all_indexes(services)
+    with connect(address(services)) as connection:
+        left = connection.execute(
+            "SELECT 1 AS one FROM vector_records WHERE index_id = %s", [begun.id]
+        ).fetchall()
+    assert left == []
