@@ -28,6 +28,7 @@ from tests.points import (
     make_points,
     nearest,
     same,
+    sparse,
     term_query,
     units,
     vector_of,
@@ -446,6 +447,33 @@ class StoreContract(FilterContract, TermContract, ABC):
             ]
             after, surveyed = points[-1].chunk_id, surveyed + len(points)
         assert surveyed == len(many)
+
+    async def test_a_copy_is_what_would_have_been_written(
+        self, store: VectorStore, index_id: UUID
+    ) -> None:
+        source = uuid4()
+        await store.create(source, DIMENSIONS)
+        there = [
+            replace(point, terms=sparse({7: 0.5 + number / 64}))
+            for number, point in enumerate(by_id(make_points(source, units(12))))
+        ]
+        await store.upsert(source, there)
+        # One is there already, in another form.
+        await store.upsert(index_id, [replace(there[0], index_id=index_id, vector=units(13)[12])])
+        before = await store.scan(index_id, vectors=True)
+        wanted = [point.chunk_id for point in there[:8]]
+        copied = await store.copy(source, index_id, wanted)
+        after = await store.scan(index_id, vectors=True)
+        query = term_query({7: 1}, there)
+        found = [each.chunk_id for each in await store.search_terms(index_id, query, k=20)]
+        if copied:
+            assert same(after, [replace(point, index_id=index_id) for point in there[:8]])
+            assert found == wanted[::-1]
+        else:
+            assert same(after, before)
+            assert found == wanted[:1]
+        assert len(await store.scan(source)) == len(there)
+        await store.drop(source)
 
     async def test_scan_starts_after_ids_that_are_not_there(
         self, store: VectorStore, index_id: UUID
