@@ -15,24 +15,16 @@ from uuid import UUID
 from ingest.reconcile_repair import Repair, repairing
 from search_app.bootstrap import Services
 from search_app.catalog import collections, indexes, lexicons, locks, models
-from search_app.catalog.auditing import (
-    chunks_with_records,
-    number_of_records,
-    unrecorded_after,
-)
+from search_app.catalog.auditing import number_of_records
 from search_app.catalog.engine import transaction
-from search_app.consistency.disagreements import FAULTS, Finding, Kind, judge
-from search_app.consistency.walk import walk
+from search_app.consistency.disagreements import FAULTS, Finding, Kind
+from search_app.consistency.inspecting import BATCH, inspect
 from search_app.errors import InvalidInputError
 from search_app.lexical import VERSION
-from search_app.stores.base import VectorStore
 from search_app.types import JSON, Collection, Index, IndexState
 
 KEPT_FINDINGS = 1000
 """Most findings of an index that a report tells one by one; all are counted."""
-
-BATCH = 500
-"""Chunks looked at, and repaired, at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,54 +188,16 @@ async def _examined(
         version = await models.get(connection, index.model_version_id)
     report = IndexReport(index=index, collection=collection.name, model=version.name)
     store = services.store(index.store)
-    async with aclosing(walk(services.engine, index, store)) as stretches:
-        async for stretch in stretches:
-            report.records += stretch.records
-            report.points += stretch.points
-            twice = [_twice(chunk_id) for chunk_id in stretch.duplicates]
-            await _tell(report, twice, repair)
-            for start in range(0, len(stretch.suspects), BATCH):
-                suspects = stretch.suspects[start : start + BATCH]
-                found = await _judged(services, index, store, suspects, writing=writing)
-                await _tell(report, found, repair)
-    await _look_for_incomplete(services, report, repair)
+    parts = inspect(services.engine, index, store, writing=writing)
+    async with aclosing(parts):
+        async for part in parts:
+            report.records += part.records
+            report.points += part.points
+            for start in range(0, len(part.findings), BATCH):
+                await _tell(report, part.findings[start : start + BATCH], repair)
     await _look_at_words(services, report, repair, writing=writing)
     report.seconds = time.perf_counter() - began
     return report
-
-
-def _twice(chunk_id: UUID) -> Finding:
-    return Finding(chunk_id=chunk_id, kind=Kind.DUPLICATE, detail="the store has it twice")
-
-
-async def _judged(
-    services: Services, index: Index, store: VectorStore, suspects: Sequence[UUID], *, writing: bool
-) -> list[Finding]:
-    """Look at suspects once more: pages of catalog and store were read at different moments."""
-    points = {point.chunk_id: point for point in await store.fetch(index.id, suspects)}
-    async with transaction(services.engine) as connection:
-        known = await chunks_with_records(connection, index.id, suspects)
-    judged = (
-        judge(index, each, known.get(each), points.get(each), writing=writing) for each in suspects
-    )
-    return [finding for finding in judged if finding is not None]
-
-
-async def _look_for_incomplete(
-    services: Services, report: IndexReport, repair: Repair | None
-) -> None:
-    index, after = report.index, None
-    building = index.state is IndexState.BUILDING
-    kind = Kind.UNFINISHED if building else Kind.INCOMPLETE
-    detail = "not in this index yet" if building else "its document is shown, and it has no vector"
-    while True:
-        async with transaction(services.engine) as connection:
-            page = await unrecorded_after(connection, index, after, limit=BATCH)
-        if not page:
-            return
-        found = [Finding(chunk_id=each, kind=kind, detail=detail) for each in page]
-        await _tell(report, found, repair)
-        after = page[-1]
 
 
 async def _tell(report: IndexReport, found: Sequence[Finding], repair: Repair | None) -> None:
