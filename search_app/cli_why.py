@@ -43,6 +43,9 @@ def why(
         str | None,
         typer.Option(help="hybrid, semantic or keyword; unset: UNMOVED_SEARCH_MODE."),
     ] = None,
+    index: Annotated[
+        str, typer.Option(help="Another index than the one that answers searches, by its id.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say why a document is not found for a query, or no longer, and what to do."""
@@ -57,6 +60,7 @@ def why(
         filters=filters or (),
         mode=mode_of(mode),
         since=day_of(since) if since else None,
+        index=index or None,
     )
     answer = wait_for(_inquire(settings, inquiry), settings)
     if as_json:

@@ -19,6 +19,7 @@ from search_app.web import (
     api_collections,
     api_facets,
     api_provenance,
+    api_why,
     collection_pages,
     docs_page,
     document_list_page,
@@ -34,6 +35,7 @@ from search_app.web import (
     search_page,
     similar_page,
     upload_page,
+    why_page,
 )
 from search_app.web.assets import Assets
 from search_app.web.counting import Counter
@@ -88,6 +90,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     pages = (
         search_page,
         similar_page,
+        why_page,
         document_page,
         provenance_page,
         run_pages,
@@ -104,7 +107,15 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         job_pages,
         model_pages,
     )
-    interfaces = (api, api_collections, api_actions, api_facets, api_assist, api_provenance)
+    interfaces = (
+        api,
+        api_collections,
+        api_actions,
+        api_facets,
+        api_assist,
+        api_provenance,
+        api_why,
+    )
     for module in (*interfaces, *pages, *care):
         app.include_router(module.router)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign] # the way FastAPI documents

@@ -1,7 +1,7 @@
 """The page of a document: its passages in reading order, the one asked for in sight."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -50,6 +50,7 @@ class DocumentView:
     folder: str
     file: str
     like_url: str
+    why_url: str
     lang: str
     run: Run | None
     passages: Sequence[ShownPassage]
@@ -134,6 +135,7 @@ def _view(
         folder=folder,
         file=file,
         like_url=state.similar_url("documents", document.id),
+        why_url=replace(state, collection=document.collection).why_url(document.id),
         lang=document_lang(document.language),
         run=run,
         passages=_shown(window, state.query, document),

@@ -1,11 +1,12 @@
 """What there is to translate, and the catalogs brought up to date with it (``make messages``).
 
-Messages are found in the templates, in Python where ``gettext_noop`` marks them, and in the API's
-description, which its page shows. Updating keeps translations, adds new messages without one, and
-drops those that nothing says any more; nothing is guessed.
+Messages are found in the templates, in Python where ``gettext_noop`` marks them, here and in why/,
+and in the API's description, which its page shows. Updating keeps translations, adds new messages
+without one, and drops those that nothing says any more; nothing is guessed.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,9 @@ from search_app.web.description import body_fields
 from search_app.web.translation import DEFAULT, LANGUAGES, catalog_path, read_catalog
 
 PACKAGE = Path(__file__).parent
+WHY = PACKAGE.parent / "why"
+"""Sentences that commands say too."""
+
 _METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
 _OPTIONS = {
     "templates/**.html": {
@@ -39,7 +43,8 @@ def extracted() -> Catalog:
     found = extract_from_dir(
         PACKAGE, _METHODS, _OPTIONS, keywords=_KEYWORDS, strip_comment_tags=True
     )
-    for file, line, message, comments, context in found:
+    told = extract_from_dir(WHY, [("**.py", "python")], keywords=_KEYWORDS)
+    for file, line, message, comments, context in chain(found, told):
         catalog.add(message, locations=[(file, line)], auto_comments=comments, context=context)
     with TemporaryDirectory() as folder:
         description = create_app(load_settings(data_dir=Path(folder))).openapi()

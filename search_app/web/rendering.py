@@ -67,6 +67,7 @@ def _environment(language: str, assets: Assets) -> Environment:
         "number": words.number,
         "percent": words.percent,
         "short": lambda identity: str(identity)[:8],
+        "told": words.told,
         "translated": words.translated,
         "type_name": words.type_name,
     }

@@ -90,6 +90,12 @@ class SearchState:
         query = urlencode(self.parameters())
         return f"/similar/{kind}/{identity}" + (f"?{query}" if query else "")
 
+    def why_url(self, document: object = "") -> str:
+        """Give the address that says why a document is not found by this search."""
+        asked = replace(self, page="1", exact=False)
+        pairs = [*asked.parameters(), ("document", str(document))]
+        return "/why?" + urlencode([(name, value) for name, value in pairs if value])
+
     def request(self, collection: str) -> SearchRequest:
         """Give the search to execute.
 

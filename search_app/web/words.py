@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from babel import Locale
 from babel.dates import format_date, format_time, get_datetime_format
 from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
+from markupsafe import Markup, escape
 
 from search_app.web.translation import gettext_noop, translations
 
@@ -123,6 +125,18 @@ class Words:
         # The empty message is the catalog's header.
         return self._translations.gettext(message) if message else message
 
+    def told(self, message: str, values: Mapping[str, object]) -> Markup:
+        """Translate a sentence that was marked with ``gettext_noop``, with its values in it.
+
+        Names and other texts from outside are marked as such, runs lead to their pages.
+        """
+        written = {
+            name: self._written(name, value)
+            for name, value in values.items()
+            if f"%({name})s" in message
+        }
+        return escape(self.translated(message)) % written
+
     def number(self, value: float) -> str:
         """Write a number with its digits in groups, to three decimals, e.g. ``2,304``."""
         return format_decimal(value, locale=self._locale)
@@ -180,5 +194,25 @@ class Words:
         """Name a kind, a state, a verdict or a count; an unknown one names itself."""
         return self.translated(LABELS.get(value, value))
 
+    def _written(self, name: str, value: object) -> str | Markup:
+        match value:
+            case datetime():
+                return self.moment(value)
+            case int():
+                return self.number(value)
+            case float():
+                return self.decimal(value, 4)
+        return _named(name, value)
+
     def _unit(self, value: float, name: str) -> str:
         return format_unit(value, name, "short", locale=self._locale)
+
+
+def _named(name: str, value: object) -> Markup:
+    """Write what users and machines call their things, so that nobody translates it."""
+    if isinstance(value, UUID):
+        form = '<a href="/runs/{0}"><code>{1}</code></a>' if name == "run" else "<code>{1}</code>"
+        return Markup(form).format(value, str(value)[:8])  # noqa: S704 - one of two texts of ours
+    if isinstance(value, list | tuple):
+        return Markup(", ").join(_named(name, each) for each in value)
+    return Markup('<span translate="no">{}</span>').format(value)

@@ -91,7 +91,8 @@ class Facts:
     where filters leave the document out. ``texts`` are its passages with their headings, and
     ``lacking`` how many of them have no vector in the index. ``nearest`` is the cosine of its best
     passage, where that is known. ``folded_into`` is the rank of the hit that the page shows in its
-    place. ``rivals`` is what became of the documents above it since they were last compared.
+    place. ``rivals`` is what became of the documents above it since the search compared with, and
+    ``switched_at`` when the index took over that answers now, where another one answered that.
     """
 
     k: int

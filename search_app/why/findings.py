@@ -617,9 +617,9 @@ def edited(facts: Facts) -> Edited | None:
 
 def chunked_anew(facts: Facts) -> ChunkedAnew | None:
     """Are documents cut in another way than when it was last found?"""
-    if facts.last_hit is None or facts.serving is None or not _searchable(facts):
+    if facts.last_hit is None or facts.serving is None or facts.switched_at is None:
         return None
-    if facts.last_hit.chunking == facts.serving.chunking:
+    if not _searchable(facts) or facts.last_hit.chunking == facts.serving.chunking:
         return None
     return ChunkedAnew(before=facts.last_hit.chunking, now=facts.serving.chunking)
 
@@ -665,10 +665,10 @@ def excluded(facts: Facts) -> Excluded | None:
 def index_switched(facts: Facts) -> IndexSwitched | None:
     """Does another index answer than in the search compared with?"""
     then, now = facts.compared, facts.serving
-    if then is None or now is None or then.index_id == now.index_id or not _searchable(facts):
+    if then is None or now is None or facts.switched_at is None or not _searchable(facts):
         return None
     return IndexSwitched(
-        at=facts.switched_at or then.at,
+        at=facts.switched_at,
         searched_at=then.at,
         before=then.model,
         now=now.model,

@@ -46,7 +46,7 @@ class Inquiry:
     """Why is a document not found for a query? As a user asks it.
 
     With ``since``, only searches and changes from that moment on count. ``mode`` None is as the
-    settings say.
+    settings say; ``index`` names another index than the one that answers searches.
     """
 
     query: str
@@ -56,6 +56,7 @@ class Inquiry:
     filters: Sequence[str] = ()
     mode: Mode | None = None
     since: datetime | None = None
+    index: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ async def _of_catalog(
         facts,
         subject=subject,
         failure=failure,
-        serving=await _serving(connection, collection),
+        serving=await _serving(connection, collection, inquiry.index),
         last=await inquiries.last_search(connection, collection, query_hash, since=inquiry.since),
     )
     if subject.id is None:
@@ -141,7 +142,9 @@ async def _of_catalog(
             since=inquiry.since,
         ),
     )
-    return replace(facts, switched_at=await _switched_at(connection, collection, facts))
+    return replace(
+        facts, switched_at=await _switched_at(connection, collection, facts, inquiry.index)
+    )
 
 
 async def _subject(
@@ -182,12 +185,17 @@ async def _subject(
     )
 
 
-async def _serving(connection: AsyncConnection, collection: Collection) -> Serving | None:
-    try:
-        index = await indexes.active(connection, collection)
-    except NotFoundError:
-        # Nothing has come in yet.
-        return None
+async def _serving(
+    connection: AsyncConnection, collection: Collection, named_index: str | None
+) -> Serving | None:
+    if named_index is not None:
+        index = await indexes.find(connection, named_index)
+    else:
+        try:
+            index = await indexes.active(connection, collection)
+        except NotFoundError:
+            # Nothing has come in yet.
+            return None
     version = await models.get(connection, index.model_version_id)
     return Serving(
         index_id=index.id,
@@ -199,17 +207,20 @@ async def _serving(connection: AsyncConnection, collection: Collection) -> Servi
 
 
 async def _switched_at(
-    connection: AsyncConnection, collection: Collection, facts: Facts
+    connection: AsyncConnection, collection: Collection, facts: Facts, named_index: str | None
 ) -> datetime | None:
     """Say since when the index answers that answers now, if another one did before."""
     then, now = facts.compared, facts.serving
-    if then is None or now is None or then.index_id == now.index_id:
+    if then is None or now is None or then.index_id == now.index_id or named_index is not None:
         return None
     return max(
         (
             event.created_at
             for event in await indexes.events(connection, collection)
-            if event.index_id == now.index_id and event.event == indexes.ACTIVATED
+            if event.index_id == now.index_id
+            and event.event == indexes.ACTIVATED
+            # Otherwise that search had named another index.
+            and event.created_at > then.at
         ),
         default=None,
     )
@@ -228,6 +239,7 @@ class _Asking:
             k=MAX_K,
             filters=inquiry.filters,
             mode=inquiry.mode,
+            index=inquiry.index,
             logged=False,
         )
 
