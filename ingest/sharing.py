@@ -159,7 +159,8 @@ async def help_with(
         EmbedderError, StoreError, CatalogError: others go on with what was begun here.
     """
     async with transaction(services.engine) as connection:
-        if not await runs.goes_on(connection, assignment.run_id):
+        goes_on = await runs.goes_on(connection, assignment.run_id)
+        if not goes_on or not (await parts.standing(connection, assignment.run_id)).free:
             return Helped(counts=Counts(), parts_left=0)
         collection = await collections.get(connection, assignment.collection)
     targets = await open_targets(

@@ -181,11 +181,13 @@ async def _help(services: Services, assignment: Assignment, context: JobContext)
         return await jobs.others_wait(services.engine, list(queues))
 
     helped = await help_with(services, assignment, others_wait)
-    # Whoever gave way to other work comes back after it.
-    again = min(1, helped.parts_left)
-    await jobs.ask_for_help(
-        services.engine, assignment.as_json(), queue=assignment.queue, helpers=again
-    )
+    if helped.parts_left:
+        # Whoever gave way to other work comes back after it.
+        await jobs.ask_for_help(
+            services.engine, assignment.as_json(), queue=assignment.queue, helpers=1
+        )
+    else:
+        await jobs.cancel_help(services.engine, assignment.run_id)
     return helped
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import psycopg
 import structlog
@@ -25,6 +26,9 @@ POLL_S = 1.0
 FORGOTTEN_AT_ONCE = 5_000
 """Searches deleted in one transaction, so that none is a long one."""
 
+CONNECTIONS_OF_A_JOB = 3
+"""Two for its locks, and one for what it writes."""
+
 _UPKEEP_S = 5.0
 _FORGET_S = 3600.0
 _FIRST_PAUSE_S = 1.0
@@ -39,9 +43,15 @@ class _QueueLostError(Exception):
     """The worker ended without having been told to."""
 
 
-async def work(
-    settings: Settings, *, concurrency: int, ready: Callable[[], None], tell: Tell
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Duty:
+    """What a worker is there for: jobs of these queues, so many at once."""
+
+    queues: Sequence[str] = (QUEUE,)
+    concurrency: int = 1
+
+
+async def work(settings: Settings, duty: Duty, *, ready: Callable[[], None], tell: Tell) -> None:
     """Do jobs until the task is cancelled; then interrupt those under way, which another goes on.
 
     ``ready`` is called every time that the queue is reached.
@@ -55,9 +65,10 @@ async def work(
     while True:
         began = time.monotonic()
         try:
-            async with open_services(settings) as services:
+            connections = 10 + CONNECTIONS_OF_A_JOB * duty.concurrency
+            async with open_services(settings, connections=connections) as services:
                 reached = True
-                await _serve(services, concurrency, ready, tell)
+                await _serve(services, duty, ready, tell)
         except asyncio.CancelledError:
             return
         except (CatalogError, ProcrastinateException, psycopg.Error, _QueueLostError) as exc:
@@ -74,17 +85,15 @@ async def work(
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-async def _serve(
-    services: Services, concurrency: int, ready: Callable[[], None], tell: Tell
-) -> None:
+async def _serve(services: Services, duty: Duty, ready: Callable[[], None], tell: Tell) -> None:
     app = make_app(services, tell)
     async with app.open_async():
         await _upkeep(services, tell)
         tasks = {
             asyncio.create_task(
                 app.run_worker_async(
-                    queues=[QUEUE],
-                    concurrency=concurrency,
+                    queues=list(duty.queues),
+                    concurrency=duty.concurrency,
                     fetch_job_polling_interval=POLL_S,
                     abort_job_polling_interval=POLL_S,
                     update_heartbeat_interval=HEARTBEAT_S,

@@ -236,10 +236,13 @@ async def prepare_schema(settings: Settings, database_url: str) -> None:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, *, create: bool = True) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, *, create: bool = True, connections: int = 10
+) -> AsyncIterator[Services]:
     """Open everything that one process needs, and release it at the end.
 
-    Without ``create``, a data directory that has no database stays as it is.
+    Without ``create``, a data directory that has no database stays as it is. ``connections`` to
+    the database are kept; for moments there may be twice as many.
 
     Raises:
         NotFoundError: there is no database yet, and none is to be made.
@@ -252,7 +255,7 @@ async def open_services(settings: Settings, *, create: bool = True) -> AsyncIter
         )
     async with open_database(settings) as url:
         await prepare_schema(settings, url)
-        engine = create_engine(url)
+        engine = create_engine(url, pool_size=connections)
         services = Services(settings, engine)
         try:
             yield services

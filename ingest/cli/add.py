@@ -76,6 +76,19 @@ def add(
     force: Annotated[
         bool, typer.Option("--force", help="Read sources again that have not changed.")
     ] = False,
+    enqueue: Annotated[
+        bool,
+        typer.Option("--enqueue", help="Leave the work to ingest worker; prints the job."),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="With --enqueue: wait until it is done. Ctrl-C ends only the waiting."
+        ),
+    ] = False,
+    queue: Annotated[
+        str, typer.Option(help="With --enqueue: the queue to wait in, see ingest worker --queues.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
 ) -> None:
@@ -83,14 +96,17 @@ def add(
 
     Unchanged documents are skipped; changed ones are replaced once their new vectors are in. An
     ingest that was stopped is finished by the next one. Exit code: 0 all in, 1 some sources
-    failed, 2 nothing could be done.
+    failed, 2 nothing could be done; with --enqueue alone, 0 once the job waits.
     """
+    from ingest.cli.enqueuing import Wish, check_wish, enqueue_and_tell
     from ingest.cli.progress import Display
     from ingest.pipeline import IngestRequest
     from ingest.report import Silent
     from ingest.types import LoadOptions
 
     settings = load_settings()
+    wish = Wish(wanted=enqueue, wait=wait, queue=queue, as_json=as_json, quiet=quiet)
+    check_wish(wish, has_passwords=bool(password))
     with gathered(settings, sources or [], urls=urls, name=name) as inputs:
         request = IngestRequest(
             arguments=inputs.arguments,
@@ -110,6 +126,8 @@ def add(
                 passwords=tuple(password or ()),
             ),
         )
+        if wish.wanted:
+            enqueue_and_tell(settings, request, inputs.upload, wish)
         display = None if as_json or quiet else Display(inputs.arguments, exclude or ())
         try:
             work = _run(settings, request, inputs.upload, display or Silent())

@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 def worker(
     concurrency: Annotated[
         int,
-        typer.Option(min=1, max=64, help="Jobs done at once, each of another collection."),
+        typer.Option(
+            min=1, max=64, help="Jobs done at once: of several collections, or parts of one ingest."
+        ),
     ] = 1,
+    queues: Annotated[
+        str,
+        typer.Option(
+            help="The queues whose jobs it does, with commas between them.", metavar="NAMES"
+        ),
+    ] = "documents",
     *,
     attached: Annotated[
         bool,
@@ -32,18 +40,24 @@ def worker(
         bool, typer.Option("--json", help="Print one JSON object a line for every event.")
     ] = False,
 ) -> None:
-    """Do queued work: what was uploaded, removed or asked for over the web.
+    """Do queued work: what was uploaded, removed or asked for over the web or with --enqueue.
 
     Runs until it is stopped. What it is stopped in goes back into the queue, and the next worker
     goes on with it; likewise if it is killed. Any number of workers may run, on any number of
-    machines that see the same database and the same files.
+    machines that see the same database and the same files; they share the work of a large ingest.
     """
+    from search_app.jobs.types import check_queue
+
     settings = load_settings()
-    wait_for(_work(settings, concurrency, attached=attached, as_json=as_json), settings)
+    names = [check_queue(name.strip()) for name in queues.split(",")]
+    work = _work(settings, names, concurrency, attached=attached, as_json=as_json)
+    wait_for(work, settings)
 
 
-async def _work(settings: Settings, concurrency: int, *, attached: bool, as_json: bool) -> None:
-    from ingest.worker import work
+async def _work(
+    settings: Settings, queues: list[str], concurrency: int, *, attached: bool, as_json: bool
+) -> None:
+    from ingest.worker import Duty, work
 
     def ready() -> None:
         if as_json:
@@ -57,7 +71,8 @@ async def _work(settings: Settings, concurrency: int, *, attached: bool, as_json
 
     if attached:
         _stop_at_end_of_input()
-    await work(settings, concurrency=concurrency, ready=ready, tell=tell)
+    duty = Duty(queues=queues, concurrency=concurrency)
+    await work(settings, duty, ready=ready, tell=tell)
 
 
 def _line(event: "Event") -> str:

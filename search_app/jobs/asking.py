@@ -21,6 +21,7 @@ from search_app.jobs.types import (
     REMOVE,
     RETRY,
     Job,
+    check_queue,
     lock_of,
 )
 from search_app.types import JSON
@@ -49,6 +50,7 @@ async def enqueue_ingest(
         NotFoundError: the collection is being deleted.
     """
     _check_arguments(arguments)
+    check_queue(queue)
     given = {"load": load, "embedder": embedder, "store": store}
     async with transaction(engine) as connection:
         return await enqueue_ingest_with(

@@ -1,11 +1,13 @@
 """What a job is."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from search_app.errors import InvalidInputError
 from search_app.types import JSON
 
 QUEUE = "documents"
@@ -26,6 +28,8 @@ SILENT_S = 20
 MOST_ATTEMPTS = 10
 """How often a job is begun, at most, when its worker dies or a service does not answer."""
 
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _LEAST_SHARE = 0.02
 """How much must be done before it says anything about the rest."""
@@ -77,6 +81,18 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
 
+    def as_json(self) -> dict[str, JSON]:
+        """Give the job in the shape that users get; what is estimated is in it."""
+        times = {name: getattr(self, name) for name in ("created_at", "started_at", "finished_at")}
+        return {
+            **asdict(self),
+            **{name: moment and moment.isoformat() for name, moment in times.items()},
+            "run_id": self.run_id and str(self.run_id),
+            "arguments": list(self.arguments),
+            "rate": None if self.rate is None else round(self.rate, 1),
+            "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
+        }
+
     @property
     def ended(self) -> bool:
         """Say whether nothing more will happen to it."""
@@ -105,6 +121,19 @@ class Job:
         if share < _LEAST_SHARE:
             return None
         return self.run_seconds * (1 - share) / share
+
+
+def check_queue(name: str) -> str:
+    """Give the name of a queue.
+
+    Raises:
+        InvalidInputError: it cannot be one.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"queue {name[:80]!r}: a name has letters, digits, - and _, and at most 64 of them"
+        )
+    return name
 
 
 def lock_of(collection: str) -> str:
