@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from search_app.consistency.evidence import ALARM, ALTERNATIVES, Evidence, interval
+from search_app.consistency.evidence import ALARM, ALTERNATIVES, Evidence
 from search_app.consistency.types import (
     Canaries,
     Fault,
@@ -54,7 +54,6 @@ def night(
         layers=layers,
         drift=Evidence(),
         reproducibility=Evidence(),
-        r=interval(found.unsteady, found.repeated),
     )
     return replace(facts, **other)
 

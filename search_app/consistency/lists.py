@@ -4,7 +4,7 @@ Tonight's vectors and those of the reference go over the same stored vectors, so
 came or went changes both lists alike, and only the query side can move one of them.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -13,8 +13,6 @@ import numpy as np
 from search_app.catalog.references import Reference, Sends
 from search_app.consistency.asking import Asker
 from search_app.consistency.ranking import (
-    BEYOND,
-    Nearest,
     Pair,
     beyond_tolerance,
     differ,
@@ -26,13 +24,13 @@ from search_app.consistency.ranking import (
 )
 from search_app.identity import distance
 from search_app.stores.base import VectorStore
-from search_app.types import Matrix, Point, Vector
+from search_app.types import Matrix, Vector
 
 SENDS = 5
 """Sends of a reference query, and of one whose list differs at the first of tonight."""
 
-PAGE = 2_000
-"""Vectors looked at together: 3 MB at 384 dimensions."""
+PAGE = 1_000
+"""Vectors fetched together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,41 +89,29 @@ async def ask_once(asker: Asker, references: Sequence[Reference], repeats: int) 
     ]
 
 
-async def stored_vectors(
-    store: VectorStore, index_id: UUID, page: int = PAGE
-) -> AsyncIterator[tuple[list[UUID], Matrix]]:
-    """Read all stored vectors of an index by pages, in the order of their ids."""
-    after = None
-    while points := await store.scan(index_id, after=after, limit=page, vectors=True):
-        yield [point.chunk_id for point in points], _stacked(points)
-        after = points[-1].chunk_id
-
-
-def _stacked(points: Sequence[Point]) -> Matrix:
-    vectors = [point.vector for point in points if point.vector is not None]
-    return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
-
-
 async def with_candidates(
-    asked: Sequence[Asked], store: VectorStore, index_id: UUID, k: int
+    asked: Sequence[Asked], near: Sequence[Sequence[UUID]], store: VectorStore, index_id: UUID
 ) -> list[Asked]:
-    """Find the documents near each query, in one pass over the stored vectors."""
-    sends = [_sends(each) for each in asked]
-    if not sends:
-        return []
-    nearest = Nearest(np.concatenate(sends), k + BEYOND)
-    ids: list[list[UUID]] = []
-    async for chunk_ids, vectors in stored_vectors(store, index_id):
-        ids.append(chunk_ids)
-        nearest.add(vectors)
-    flat = [chunk_id for some in ids for chunk_id in some]
-    positions, _ = nearest.best()
+    """Load the documents near each query.
+
+    Args:
+        asked: what was asked.
+        near: for each row of ``rows_of(asked)``, the documents nearest to it.
+        store: where the index is.
+        index_id: its id.
+    """
     found, row = [], 0
-    for each, rows in zip(asked, sends, strict=True):
-        near = np.unique(positions[row : row + len(rows)])
-        row += len(rows)
-        found.append((each, [flat[place] for place in near.tolist()]))
+    for each in asked:
+        rows = len(_sends(each))
+        found.append((each, sorted({one for some in near[row : row + rows] for one in some})))
+        row += rows
     return await _loaded(found, store, index_id)
+
+
+def rows_of(asked: Sequence[Asked], dimensions: int) -> Matrix:
+    """Give all sends of all queries, one after the other (rows, d)."""
+    rows = [_sends(each) for each in asked]
+    return np.concatenate(rows) if rows else np.empty((0, dimensions), np.float32)
 
 
 def _sends(asked: Asked) -> Matrix:

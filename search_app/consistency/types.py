@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from search_app.consistency.evidence import Interval
+from search_app.consistency.evidence import Evidence, Interval
 
 SCHEMA = 1
 """Version of the JSON shape of a report."""
@@ -80,6 +80,7 @@ class FaultKind(StrEnum):
     NORM = "norm"
     GRID = "grid"
     COLLAPSED = "one_vector_for_different_texts"
+    STALE = "stale_fields"
     STALE_TEXT = "stale_text"
 
 
@@ -230,8 +231,8 @@ class CheckReport:
     drift_week: Interval
     noise_median: float | None
     noise_max: float | None
-    evidence_r: float
-    evidence_p: float
+    evidence_r: Evidence
+    evidence_p: Evidence
     layers: Layers
     causes: Sequence[Cause]
     spent: Spent

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from search_app.consistency.evidence import Evidence, Interval
+from search_app.consistency.evidence import Evidence
 from search_app.consistency.types import (
     SEVERITY,
     Canaries,
@@ -44,7 +44,6 @@ class Facts:
     layers: Layers
     drift: Evidence
     reproducibility: Evidence
-    r: Interval
     baseline: Baseline = Baseline()
     unreachable: Sequence[str] = ()
     unsettled: str | None = None

@@ -1,0 +1,307 @@
+"""A whole check: every layer in turn, and what is kept of it.
+
+Nothing but references is written before the end, so a check that is killed leaves nothing half.
+"""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import numpy as np
+from sqlalchemy import text
+
+from search_app.bootstrap import Services
+from search_app.catalog import locks, sampling
+from search_app.catalog.engine import reading, transaction
+from search_app.catalog.references import Reference
+from search_app.consistency import canaries, documents, integrity, lists
+from search_app.consistency import references as setting
+from search_app.consistency.asking import Asker, SpentUpError
+from search_app.consistency.causes import Sample, Symptoms, explain
+from search_app.consistency.documents import Again
+from search_app.consistency.evidence import Evidence
+from search_app.consistency.integrity import Values
+from search_app.consistency.keeping import keep
+from search_app.consistency.lists import Asked, Compared
+from search_app.consistency.ranking import BEYOND
+from search_app.consistency.streaming import Neighbours, neighbours
+from search_app.consistency.subject import CheckRequest, Subject, load
+from search_app.consistency.summing import (
+    canary_symptoms,
+    fault_symptoms,
+    list_symptoms,
+    reported,
+    summed_lists,
+    with_worst,
+)
+from search_app.consistency.types import CheckReport, Integrity, Layers, Spent
+from search_app.consistency.values import shared_format
+from search_app.consistency.verdict import Facts
+from search_app.errors import EmbedderError, InvalidInputError, StoreError
+from search_app.identity import Outcome
+from search_app.types import Index, Matrix
+
+PAID_QUERIES = 43
+"""Queries of a night; when none changed, at most 6.7 % did."""
+
+FREE_QUERIES = 299
+"""Likewise where asking costs nothing but time: at most 1 % did."""
+
+REPEATED = 20
+"""Queries sent twice."""
+
+DOCUMENTS = 8
+"""Passages embedded again."""
+
+RECALLED = 20
+"""Queries that the approximate index is asked for too."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(kw_only=True)
+class Night:
+    """What a check has found so far; ``k`` is the length of the lists that it compares."""
+
+    seed: int
+    k: int
+    layers: Layers = field(default_factory=Layers)
+    symptoms: Symptoms = field(default_factory=Symptoms)
+    unreachable: list[str] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
+    compared: Sequence[Compared] = ()
+    outcome: Outcome | None = None
+
+    async def tried(self, layer: str, work: Awaitable[Result]) -> Result | None:
+        """Do the work of a layer; where it cannot be done, take note of it and go on."""
+        try:
+            return await work
+        except SpentUpError as exc:
+            self.not_checked.append(f"{layer}: {exc}")
+        except (EmbedderError, StoreError) as exc:
+            self.unreachable.append(f"{layer} could not be checked: {exc}")
+            self.not_checked.append(f"{layer}: {exc}")
+        return None
+
+
+async def check(services: Services, request: CheckRequest) -> CheckReport:
+    """Check the index that answers searches of a collection, or another one that is kept.
+
+    Raises:
+        InvalidInputError: the request cannot be meant, or another check is under way.
+        NotFoundError: there is no such collection or index.
+        CatalogError: the catalog cannot be reached.
+    """
+    began, started = time.perf_counter(), datetime.now(UTC)
+    subject = await load(services, request)
+    async with _alone(services, subject.index):
+        night = Night(
+            seed=secrets.randbits(31) if request.seed is None else request.seed, k=request.k
+        )
+        asker = Asker(
+            services.embedder(subject.version.spec),
+            subject.version.identity.dimensions,
+            most=request.most_texts,
+        )
+        subject = await _look(services, request, subject, asker, night)
+        layers = await with_worst(services.engine, night.layers, night.compared, request.k)
+        facts = Facts(
+            layers=layers,
+            drift=Evidence(),
+            reproducibility=Evidence(),
+            baseline=subject.baseline,
+            unreachable=night.unreachable,
+            fail_on_noisy=request.fail_on_noisy,
+        )
+        report = reported(
+            request,
+            subject,
+            facts,
+            causes=explain(night.symptoms),
+            not_checked=night.not_checked,
+            spent=Spent(texts=asker.embedder.texts),
+            seed=night.seed,
+            started=started,
+            seconds=time.perf_counter() - began,
+        )
+        sends = {each.asked.reference.id: each.asked.tonight for each in night.compared}
+        await keep(services.engine, subject, report, sends)
+    return report
+
+
+@asynccontextmanager
+async def _alone(services: Services, index: Index) -> AsyncIterator[None]:
+    """Be the only check of an index; the lock ends with its transaction, or its connection."""
+    async with transaction(services.engine) as connection:
+        statement = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+        if not await connection.scalar(statement, {"name": f"check {index.id}"}):
+            raise InvalidInputError(
+                f"another check of index {str(index.id)[:8]} is under way; wait for it"
+            )
+        yield
+
+
+async def _look(
+    services: Services, request: CheckRequest, subject: Subject, asker: Asker, night: Night
+) -> Subject:
+    """Go through all layers, the cheapest first; gives the subject with references set."""
+    faults = await night.tried("integrity", _faults(services, subject, asker))
+    seen = await night.tried("canaries", canaries.look(asker, subject.version, subject.canaries))
+    if seen is not None:
+        found, proof = seen
+        night.outcome = proof.outcome
+        night.layers = replace(night.layers, canaries=found)
+        night.symptoms = canary_symptoms(night.symptoms, found, subject.version.noise_floor)
+    subject = await _with_references(services, request, subject, asker, night)
+    asked = await night.tried("queries", _asked(subject, asker, night)) or []
+    again = await night.tried("documents", _embedded_again(services, subject, asker, night))
+    values = Values(usual=shared_format(np.stack([each.vector for each in subject.canaries])))
+    near = await night.tried("stored vectors", _streamed(subject, asked, again, request.k, values))
+    if near is not None:
+        if faults is not None:
+            _note_faults(night, replace(faults, faults=[*faults.faults, *values.found()]), values)
+        await _compare(subject, asker, night, asked, near)
+        await night.tried("causes", _explore(subject, asker, night, again, near))
+    elif faults is not None:
+        _note_faults(night, faults, values)
+    return subject
+
+
+async def _faults(services: Services, subject: Subject, asker: Asker) -> Integrity:
+    async with transaction(services.engine) as connection:
+        writing = not await locks.try_to_write(connection, subject.collection)
+    found = await integrity.inspected(
+        services.engine, subject.index, subject.store, writing=writing
+    )
+    texts = await integrity.texts_checked(
+        services.engine, subject.index, subject.version, asker.embedder
+    )
+    more = [
+        *await integrity.collapsed(services.engine, subject.index),
+        *integrity.stale_fault(texts),
+    ]
+    return replace(found, faults=[*found.faults, *more])
+
+
+def _note_faults(night: Night, found: Integrity, values: Values) -> None:
+    night.layers = replace(night.layers, integrity=found)
+    night.symptoms = fault_symptoms(night.symptoms, found, values)
+
+
+async def _with_references(
+    services: Services, request: CheckRequest, subject: Subject, asker: Asker, night: Night
+) -> Subject:
+    """Set references that are missing, while the model is proved unchanged."""
+    if night.outcome is not Outcome.SAME:
+        return subject
+    work = setting.added(
+        services.engine,
+        asker,
+        subject.index,
+        subject.version,
+        known=subject.references,
+        golden=request.golden,
+    )
+    added = await night.tried("references", work)
+    if added:
+        night.not_checked.append(
+            f"{added} new reference queries were set; they are compared from the next check on"
+        )
+    if not subject.references:
+        night.not_checked.append("queries: there was nothing to compare with before this check")
+    return subject
+
+
+async def _asked(subject: Subject, asker: Asker, night: Night) -> list[Asked]:
+    """Draw references uniformly and send them past every cache."""
+    draw = np.random.default_rng(night.seed)
+    wanted = FREE_QUERIES if asker.is_free else PAID_QUERIES
+    number = min(wanted, len(subject.references))
+    places = draw.permutation(len(subject.references))[:number].tolist()
+    drawn: Sequence[Reference] = [subject.references[place] for place in places]
+    return await lists.ask_once(asker, drawn, REPEATED)
+
+
+async def _embedded_again(
+    services: Services, subject: Subject, asker: Asker, night: Night
+) -> Again:
+    async with reading(services.engine) as connection:
+        drawn = await sampling.draw(connection, subject.index.id, seed=night.seed, most=DOCUMENTS)
+    points = await subject.store.fetch(subject.index.id, [each.chunk_id for each in drawn])
+    stored = {point.chunk_id: point.vector for point in points if point.vector is not None}
+    return await documents.embed_again(asker, drawn, stored)
+
+
+async def _streamed(
+    subject: Subject, asked: Sequence[Asked], again: Again | None, k: int, values: Values
+) -> Neighbours:
+    rows = [lists.rows_of(asked, subject.version.identity.dimensions)]
+    if again is not None:
+        rows.append(again.fresh)
+    everything: Matrix = np.concatenate(rows)
+    return await neighbours(subject.store, subject.index.id, everything, k + BEYOND, values.add)
+
+
+async def _compare(
+    subject: Subject,
+    asker: Asker,
+    night: Night,
+    asked: Sequence[Asked],
+    near: Neighbours,
+) -> None:
+    """Compare the lists of tonight, sending those that differ until chance is ruled out."""
+    k = night.k
+    loaded = await lists.with_candidates(asked, near.ids, subject.store, subject.index.id)
+    more = await night.tried(
+        "queries that differ", lists.ask_again(asker, loaded, lists.differing(loaded, k))
+    )
+    known = loaded if more is None else more
+    tolerance = lists.usual_tolerance(known, k)
+    compared = lists.compared(known, k, tolerance)
+    night.compared = compared
+    recall = await night.tried("the approximate index", _recall(subject, compared, k))
+    night.layers = replace(
+        night.layers,
+        queries=summed_lists(
+            compared, references=len(subject.references), tolerance=tolerance, recall=recall
+        ),
+    )
+    night.symptoms = list_symptoms(night.symptoms, compared, recall)
+
+
+async def _recall(subject: Subject, compared: Sequence[Compared], k: int) -> float | None:
+    """Compare what the store finds by its index with what is nearest, by the reference vectors."""
+    shares = []
+    for each in compared[:RECALLED]:
+        vector = each.asked.reference.sends[0]
+        found = await subject.store.search(subject.index.id, vector, k=k)
+        scores = each.asked.vectors @ vector
+        # What ties with the last of the exact list is as good as it.
+        floor = float(np.sort(scores)[::-1][:k][-1]) - 1e-6
+        shares.append(sum(one.score >= floor for one in found) / min(k, len(scores)))
+    return float(np.mean(shares)) if shares else None
+
+
+async def _explore(
+    subject: Subject, asker: Asker, night: Night, again: Again | None, near: Neighbours
+) -> None:
+    """Look at the passages that were embedded again, and try hypotheses where some moved."""
+    if again is None or not again.drawn:
+        return
+    own = Neighbours(
+        ids=near.ids[len(near.ids) - len(again.drawn) :],
+        scores=near.scores[len(near.ids) - len(again.drawn) :],
+        vectors=near.vectors,
+    )
+    seen = night.layers.canaries
+    noise = max((seen.noise if seen else None) or 0.0, subject.version.noise_floor)
+    sample: Sample = documents.sampled(again, own, noise)
+    night.layers = replace(night.layers, documents=documents.summed_up(again, sample))
+    night.symptoms = replace(night.symptoms, documents=sample)
+    tried = documents.hypotheses(subject.version, sample)
+    restored = await documents.try_out(asker, again, sample, tried)
+    night.symptoms = replace(night.symptoms, documents=replace(sample, restored=restored))
