@@ -49,7 +49,7 @@ class IngestRequest:
     """Read known sources with the options that they were last read with."""
     load: LoadOptions = field(default_factory=LoadOptions)
     only: AbstractSet[str] | None = None
-    """Of what the arguments name, read only these files; None: all."""
+    """Of what the arguments name, read only these files and what is in these folders; None: all."""
     refused: Sequence[Failure] = ()
     """What was given beside the arguments and is none: failures like those of sources."""
 
@@ -276,7 +276,12 @@ async def _read_with_help(
 
 
 def _among(found: Iterable[Found], only: AbstractSet[str]) -> Iterator[Found]:
-    return (item for item in found if isinstance(item, SourceRef) and item.uri in only)
+    """Give the files that are among those meant, or below a folder that is."""
+    for item in found:
+        if isinstance(item, SourceRef) and (
+            item.uri in only or any(str(above) in only for above in item.path.parents)
+        ):
+            yield item
 
 
 async def _read_unfinished(services: Services, run: Run, load: LoadOptions) -> None:

@@ -184,14 +184,15 @@ def _within(argument: _Argument, folder: _Entry, status: os.stat_result) -> list
     entries = []
     for name in sorted(child.name for child in folder.path.iterdir()):
         states = advanced(argument.pattern, folder.states, name)
-        if states and not _passed_over(name):
+        if states and not is_passed_over(name):
             excluded = folder.excluded.below(name)
             path = folder.path / name
             entries.append(_Entry(path=path, states=states, excluded=excluded, above=above))
     return entries
 
 
-def _passed_over(name: str) -> bool:
+def is_passed_over(name: str) -> bool:
+    """Say whether nobody means what is called so: hidden entries, caches and the like."""
     return name.startswith(".") or any(fnmatch.fnmatchcase(name, p) for p in _PASSED_OVER)
 
 

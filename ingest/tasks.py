@@ -42,7 +42,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What became of a job: started, succeeded, failed, postponed, interrupted or cancelled."""
+    """What became of a job: started, succeeded, failed, postponed, interrupted or cancelled.
+
+    Besides, it may have been taken over from a worker that died, or be due by a schedule.
+    """
 
     event: str
     job: int

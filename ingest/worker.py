@@ -16,6 +16,7 @@ from search_app.catalog import queries
 from search_app.catalog.engine import transaction
 from search_app.config import Settings
 from search_app.errors import CatalogError
+from search_app.jobs import schedules
 from search_app.jobs.types import QUEUE, SILENT_S, JobStatus
 from search_app.jobs.upkeep import forget_old, take_over
 
@@ -145,7 +146,7 @@ async def forget_searches(services: Services) -> int:
 
 
 async def _upkeep(services: Services, tell: Tell) -> None:
-    """Take over the jobs of workers that died."""
+    """Take over the jobs of workers that died, and ask for what is due."""
     async with transaction(services.engine) as connection:
         taken = await take_over(connection)
     for job in taken:
@@ -159,6 +160,9 @@ async def _upkeep(services: Services, tell: Tell) -> None:
                 reason="its worker died",
             )
         )
+
+    for due in await schedules.enqueue_due(services.engine):
+        tell(Event(event="due", job=due.id, kind=due.kind, collection=due.collection))
 
 
 def _quieten() -> None:

@@ -56,3 +56,17 @@ def dump(database_url: str) -> dict[str, list[dict[str, Any]]]:
             f'SELECT chunk_id, document_id, fields, terms FROM vectors."{terms}" ORDER BY chunk_id'
         ).fetchall()
     return found
+
+
+def differences(
+    left: dict[str, list[dict[str, Any]]], right: dict[str, list[dict[str, Any]]]
+) -> list[str]:
+    """Say in a few lines what two dumps do not have in common; none where they are equal."""
+    told = []
+    for name in left:
+        here, there = ({repr(row) for row in each[name]} for each in (left, right))
+        told += [f"{name} only left: {row[:300]}" for row in sorted(here - there)[:5]]
+        told += [f"{name} only right: {row[:300]}" for row in sorted(there - here)[:5]]
+        if len(left[name]) != len(right[name]):
+            told.append(f"{name}: {len(left[name])} rows left, {len(right[name])} right")
+    return told

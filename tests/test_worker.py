@@ -55,11 +55,13 @@ def ask(database_url: str, question: Ask[T]) -> T:
     return asyncio.run(asked())
 
 
-def enqueue(database_url: str, collection: str, *paths: Path) -> Job:
+def enqueue(database_url: str, collection: str, *paths: Path, prune: bool = False) -> Job:
     arguments = [str(path) for path in paths]
     return ask(
         database_url,
-        lambda engine: jobs.enqueue_ingest(engine, collection=collection, arguments=arguments),
+        lambda engine: jobs.enqueue_ingest(
+            engine, collection=collection, arguments=arguments, prune=prune
+        ),
     )
 
 

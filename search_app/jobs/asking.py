@@ -49,7 +49,7 @@ async def enqueue_ingest(
         InvalidInputError: no argument, a relative path, or a name that no collection can have.
         NotFoundError: the collection is being deleted.
     """
-    _check_arguments(arguments)
+    check_arguments(arguments)
     check_queue(queue)
     given = {"load": load, "embedder": embedder, "store": store}
     async with transaction(engine) as connection:
@@ -128,7 +128,7 @@ async def enqueue_remove(engine: AsyncEngine, *, collection: str, sources: Seque
         InvalidInputError: no source is named.
         NotFoundError: there is no such collection.
     """
-    _check_arguments(sources)
+    check_arguments(sources)
     async with transaction(engine) as connection:
         await collections.get(connection, collection)
         return await _enqueue(connection, REMOVE, collection, {"arguments": list(sources)})
@@ -181,7 +181,12 @@ async def cancel_waiting(
     return len(rows.all())
 
 
-def _check_arguments(arguments: Sequence[str]) -> None:
+def check_arguments(arguments: Sequence[str]) -> None:
+    """See that workers can do what is named.
+
+    Raises:
+        InvalidInputError: nothing is named, or a path that is not whole, or no text.
+    """
     if not arguments:
         raise InvalidInputError("nothing is named; name a path, a web address or a source")
     for argument in arguments:
