@@ -17,7 +17,9 @@ from ingest.cli import (  # isort: skip # noqa: F401
     reindex,
     retry,
     rm,
+    schedule,
     show,
+    watch,
     worker,
 )
 
