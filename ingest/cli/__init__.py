@@ -8,11 +8,14 @@ from search_app.console import run
 # Each module adds its commands to the app.
 from ingest.cli import (  # isort: skip # noqa: F401
     add,
+    check,
     collections,
+    compare,
     doctor,
     documents,
     evaluation,
     indexes,
+    models,
     reconcile,
     reindex,
     retry,

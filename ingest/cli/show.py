@@ -1,4 +1,4 @@
-"""``ingest status``, ``runs`` and ``models``: what there is and how it came to be."""
+"""``ingest status`` and ``runs``: what there is and how it came to be."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from ingest.cli.app import app
 from ingest.cli.tables import AsJson, print_table, short, when
 from search_app.config import Settings, load_settings
 from search_app.console import print_json, wait_for
-from search_app.types import ModelVersion, Run
+from search_app.types import Run
 
 if TYPE_CHECKING:
     from search_app.catalog.collections import CollectionSummary
@@ -61,31 +61,6 @@ def list_runs(
     )
 
 
-@app.command("models")
-def list_models(*, as_json: AsJson = False) -> None:
-    """List the model versions that indexes were made with, as observed."""
-    settings = load_settings()
-    found = wait_for(_models(settings), settings)
-    if as_json:
-        print_json([asdict(version) for version in found])
-        return
-    print_table(
-        ["id", "model", "spec", "dimensions", "noise floor", "stable"],
-        [
-            [
-                short(version.id),
-                version.name,
-                version.spec,
-                str(version.identity.dimensions),
-                f"{version.noise_floor:.1e}",
-                "to the bit" if version.bit_stable else "no",
-            ]
-            for version in found
-        ],
-        empty="no model was used yet",
-    )
-
-
 async def _collections(settings: Settings) -> Sequence["CollectionSummary"]:
     from search_app.bootstrap import open_services
     from search_app.catalog import collections
@@ -110,18 +85,6 @@ async def _runs(settings: Settings, collection: str | None, limit: int) -> Seque
         if collection is not None:
             await collections.get(connection, collection)
         return await runs.listing(connection, collection=collection, limit=limit)
-
-
-async def _models(settings: Settings) -> Sequence[ModelVersion]:
-    from search_app.bootstrap import open_services
-    from search_app.catalog import models
-    from search_app.catalog.engine import transaction
-
-    async with (
-        open_services(settings, create=False) as services,
-        transaction(services.engine) as connection,
-    ):
-        return await models.listing(connection)
 
 
 def _run_row(run: Run) -> list[str]:

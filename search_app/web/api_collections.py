@@ -20,6 +20,7 @@ from search_app.web.answers import described
 from search_app.web.api import Limit, Offset, model_json
 from search_app.web.api_actions import Address
 from search_app.web.collection_schemas import (
+    AliasJson,
     ChunkingJson,
     CollectionDetail,
     Entries,
@@ -179,10 +180,12 @@ async def get_model(
     async with transaction(services.engine) as connection:
         version = await models.get(connection, model_id)
         uses = await counted.index_uses(connection, model_version_id=model_id)
+        aliases = await models.aliases(connection, model_id)
         outcomes = await proofs.outcomes(connection, model_id)
         found = await proofs.listing(connection, model_id, limit=limit + 1, offset=offset)
     return ModelDetail(
         **model_json(version).model_dump(),
+        aliases=[AliasJson.model_validate(alias) for alias in aliases],
         indexes=[_index(use) for use in uses],
         outcomes=dict(outcomes),
         proofs=[ProofJson.model_validate(proof) for proof in found[:limit]],

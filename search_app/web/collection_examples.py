@@ -80,6 +80,13 @@ EXAMPLES: Mapping[str, JSON] = {
     },
     "model": {
         **_MODEL,
+        "aliases": [
+            {
+                "spec": "openai:multilingual-e5-small",
+                "created_at": _RUN["started_at"],
+                "seen_at": _RUN["finished_at"],
+            }
+        ],
         "indexes": [_INDEX],
         "outcomes": {"same": 2},
         "proofs": [

@@ -141,14 +141,24 @@ class ProofJson(Model):
     created_at: datetime
 
 
+class AliasJson(Model):
+    """A spec under which a model was met that had been registered under another."""
+
+    spec: str
+    created_at: datetime
+    seen_at: datetime
+
+
 class ModelDetail(ModelJson):
     """A model version with the indexes that use it and its proofs, newest first.
 
-    ``outcomes`` counts all of its proofs.
+    ``aliases`` are specs under which its canaries were met again; ``outcomes`` counts all of its
+    proofs.
     """
 
     model_config = _example("model")
 
+    aliases: list[AliasJson]
     indexes: list[IndexJson]
     outcomes: dict[str, int]
     proofs: list[ProofJson]

@@ -40,6 +40,7 @@ async def model_page(
     async with transaction(services.engine) as connection:
         version = await models.get(connection, page_id(model_id, "model version"))
         uses = await statistics.index_uses(connection, model_version_id=version.id)
+        aliases = await models.aliases(connection, version.id)
         outcomes = await proofs.outcomes(connection, version.id)
         found = await proofs.listing(
             connection,
@@ -52,6 +53,7 @@ async def model_page(
         "model.html",
         version=version,
         uses=uses,
+        aliases=aliases,
         outcomes=outcomes,
         proofs=found[:PROOFS_ON_A_PAGE],
         more=len(found) > PROOFS_ON_A_PAGE,

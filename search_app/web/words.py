@@ -87,6 +87,7 @@ LABELS: Mapping[str, str] = {
     "partial": gettext_noop("Partly failed"),
     "pending": gettext_noop("Pending"),
     "ready": gettext_noop("Ready"),
+    "reconcile": gettext_noop("Repair"),
     "remove": gettext_noop("Removal"),
     "removed": gettext_noop("Removed"),
     "removing": gettext_noop("Being removed"),
