@@ -21,6 +21,7 @@ from ingest.opening import OpenSource, ReadOptions
 from ingest.pages import Found
 from ingest.parsing import ParserPool
 from ingest.reading import Reading, readings_of
+from ingest.removal import finish_removals
 from ingest.report import KEPT_FAILURES, Counts, Silent
 from ingest.running import Order, Run, open_parsers, record_end, record_failure, record_start
 from ingest.streaming import write_all
@@ -143,6 +144,8 @@ async def share(
         with suppress(UnmovedError):
             # Those that still wait find nothing to do in any case.
             await jobs.cancel_help(engine, run.id)
+    # Whoever died in the middle of one left it to the next run; that is this one.
+    await finish_removals(services, run.collection, run.targets, run.id, run.writer.counts)
     await _sum_up(services, run)
     async with transaction(engine) as connection:
         await parts.forget(connection, run.id)

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,7 @@ def test_workers_that_are_killed_lose_double_and_mix_nothing(clone: Clone, tmp_p
             if chance.random() < 0.5:
                 # The next one is killed while the others go on with this one's work.
                 until(lambda asked=job.id: over(disturbed, asked))
+                assert unfinished(disturbed) == [], f"seed {seed}, edition {edition}"
         until(lambda: over(disturbed, job.id))
     finally:
         for each in workers:
@@ -79,6 +81,16 @@ def test_workers_that_are_killed_lose_double_and_mix_nothing(clone: Clone, tmp_p
 def over(database_url: str, job_id: int) -> bool:
     be_taken_over_at_once(database_url)
     return job_of(database_url, job_id).ended
+
+
+def unfinished(database_url: str) -> list[dict[str, Any]]:
+    """List what is neither in nor gone."""
+    with connect(database_url) as connection:
+        return connection.execute(
+            "SELECT uri, state FROM sources WHERE state <> 'indexed' UNION ALL "
+            "SELECT uri, state FROM documents WHERE state <> 'indexed' UNION ALL "
+            "SELECT CAST(id AS text), state FROM chunks WHERE state <> 'live'"
+        ).fetchall()
 
 
 def left_over(database_url: str) -> int:
