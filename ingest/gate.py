@@ -1,14 +1,16 @@
 """The golden gate: how well an index must do on known questions before it may answer searches."""
 
-from ingest.evaluation.golden import GoldenSet, Query, read_golden_set
+from ingest.evaluation.golden import GoldenSet, read_golden_set
+from ingest.evaluation.resampling import Values
 from ingest.evaluation.scoring import score
 from search_app.bootstrap import Services
 from search_app.catalog import indexes
 from search_app.catalog.engine import reading
+from search_app.comparison.asking import check_whole
 from search_app.golden import document_key
 from search_app.retrieval import SearchRequest
 from search_app.switching import UnfitIndexError
-from search_app.types import Hit, Index
+from search_app.types import Hit, Index, Mode
 
 DEPTH = 10
 """Documents that are looked at for each question."""
@@ -34,7 +36,7 @@ async def check_gate(services: Services, index: Index) -> float | None:
     golden = read_golden_set(folder)
     async with reading(services.engine) as connection:
         collection = await indexes.collection_of(connection, index)
-    reached = await _measure(services, golden, collection.name, index)
+    reached = float((await ndcg(services, golden, collection.name, index)).mean())
     wanted = services.settings.golden_gate_ndcg
     if reached < wanted:
         raise UnfitIndexError(
@@ -45,29 +47,36 @@ async def check_gate(services: Services, index: Index) -> float | None:
     return reached
 
 
-async def _measure(services: Services, golden: GoldenSet, collection: str, index: Index) -> float:
+async def ndcg(
+    services: Services,
+    golden: GoldenSet,
+    collection: str,
+    index: Index,
+    *,
+    mode: Mode | None = None,
+) -> Values:
+    """Ask an index the questions of a golden set, and give nDCG@10 of each, in their order.
+
+    Raises:
+        DegradedSearchError: a question was not answered as it was to be.
+        EmbedderError, StoreError, CatalogError: as searches do.
+    """
     judged = {name for query in golden.queries for name in query.judgements}
-    rankings = {
-        query.id: await _ranking(services, query, collection, index, judged)
-        for query in golden.queries
-    }
-    return float(score(golden.queries, rankings, DEPTH)[:, 0].mean())
-
-
-async def _ranking(
-    services: Services, query: Query, collection: str, index: Index, judged: set[str]
-) -> list[str]:
-    result = await services.searcher.search(
-        SearchRequest(
-            query=query.text,
-            collection=collection,
-            index=str(index.id),
-            k=_HITS,
-            client="gate",
-            logged=False,
+    rankings = {}
+    for query in golden.queries:
+        result = await services.searcher.search(
+            SearchRequest(
+                query=query.text,
+                collection=collection,
+                index=str(index.id),
+                k=_HITS,
+                mode=mode,
+                logged=False,
+            )
         )
-    )
-    return list(dict.fromkeys(_name(hit, judged) for hit in result.hits))
+        check_whole(query.id, result)
+        rankings[query.id] = list(dict.fromkeys(_name(hit, judged) for hit in result.hits))
+    return score(golden.queries, rankings, DEPTH)[:, 0]
 
 
 def _name(hit: Hit, judged: set[str]) -> str:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from ingest.evaluation import resampling
-from ingest.evaluation.asking import PAGES, Asking, DegradedSearchError, ask_all, ranking
+from ingest.evaluation.asking import PAGES, Asking, ask_all, ranking
 from ingest.evaluation.evaluation import EvaluationRequest, evaluate
 from ingest.evaluation.golden import GoldenSet, GoldenSetError, Query, chosen, read_golden_set
 from ingest.evaluation.report import Evaluation, as_json
@@ -40,6 +40,7 @@ from ingest.report import Progress, Silent
 from search_app.bootstrap import Services
 from search_app.catalog import collections
 from search_app.catalog.engine import reading
+from search_app.comparison.asking import DegradedSearchError
 from search_app.config import Settings, load_settings
 from search_app.errors import ConfigurationError, InvalidInputError
 from search_app.retrieval import Searcher, SearchRequest

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from ingest.evaluation.golden import Query
 from ingest.evaluation.scoring import RECALL_DEPTH
 from ingest.evaluation.variants import Variant
-from search_app.errors import UnmovedError
+from search_app.comparison.asking import check_whole
 from search_app.fusion import DEPTH
 from search_app.retrieval import Searcher, SearchRequest
 from search_app.stores.base import MAX_K
-from search_app.types import Hit, SearchResult
+from search_app.types import Hit
 
 AT_ONCE = 4
 """Queries under way together: while one waits for the store, another is embedded."""
@@ -22,13 +22,6 @@ PAGES = ((1, DEPTH - 1), (DEPTH, 3 * DEPTH), (3 * DEPTH + 1, MAX_K))
 The first is cut from the same lists as the pages that users see: to fuse deeper ones is to weigh
 them anew. The others are large, because few queries need them.
 """
-
-_DEGRADED = frozenset({"not_semantic", "not_keyword", "not_reranked"})
-"""Notices of a search that was not answered as it was to be."""
-
-
-class DegradedSearchError(UnmovedError):
-    """A query was answered in another way than the one that is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +83,7 @@ async def ranking(asking: Asking, query: Query) -> list[str]:
                 client="eval",
             )
         )
-        _check_whole(query, result)
+        check_whole(query.id, result)
         documents |= dict.fromkeys(document_of(hit) for hit in result.hits)
         enough = len(documents) >= RECALL_DEPTH
         if enough or query.relevant <= documents.keys() or not result.more:
@@ -101,12 +94,3 @@ async def ranking(asking: Asking, query: Query) -> list[str]:
 def document_of(hit: Hit) -> str:
     """Give the id that the golden set knows the document of a hit by."""
     return hit.document.uri.removeprefix(f"{hit.document.source}#")
-
-
-def _check_whole(query: Query, result: SearchResult) -> None:
-    for notice in result.notices:
-        if notice.kind in _DEGRADED:
-            raise DegradedSearchError(
-                f"query {query.id} was not answered as it was to be ({notice.kind}): "
-                f"{notice.reason}"
-            )

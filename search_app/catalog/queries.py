@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import query_vectors
-from search_app.types import Mode, Vector
+from search_app.types import Collection, Mode, Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +101,28 @@ async def forget_old(connection: AsyncConnection, *, days: int, most: int) -> in
     """Delete searches older than that with their feedback, at most so many, and say how many."""
     result = await connection.execute(_FORGET, {"days": days, "most": most})
     return result.rowcount
+
+
+LATEST_SEARCHES = 50_000
+"""Searches among which the most asked queries are looked for."""
+
+# Leafing further is not asking again, and what an evaluation asks nobody has.
+_MOST_ASKED = text("""
+    SELECT query, count(*) AS times FROM (
+        SELECT query, created_at FROM query_log
+        WHERE collection_id = :collection_id AND query IS NOT NULL AND first_rank = 1
+            AND client <> 'eval'
+        ORDER BY created_at DESC LIMIT :latest
+    ) AS latest
+    GROUP BY query ORDER BY times DESC, max(created_at) DESC, query LIMIT :most
+""")
+
+
+async def most_asked(
+    connection: AsyncConnection, collection: Collection, most: int
+) -> list[tuple[str, int]]:
+    """List the queries that were asked most often lately, and how often."""
+    rows = await connection.execute(
+        _MOST_ASKED, {"collection_id": collection.id, "latest": LATEST_SEARCHES, "most": most}
+    )
+    return [(row.query, row.times) for row in rows]

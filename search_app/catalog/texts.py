@@ -40,3 +40,26 @@ async def texts_after(
         {"collection_id": collection.id, "chunking": chunking, "after": after, "most": most},
     )
     return [DocumentText(**row) for row in rows.mappings()]
+
+
+_NAMED = text("""
+    SELECT DISTINCT named.name FROM (
+        SELECT documents.uri AS name FROM documents
+        WHERE collection_id = :collection_id AND state = 'indexed'
+            AND uri = ANY(CAST(:names AS text[]))
+        UNION ALL
+        SELECT substr(documents.uri, length(sources.uri) + 2) FROM documents
+        JOIN sources ON sources.id = documents.source_id
+        WHERE documents.collection_id = :collection_id AND documents.state = 'indexed'
+            AND starts_with(documents.uri, sources.uri || '#')
+            AND substr(documents.uri, length(sources.uri) + 2) = ANY(CAST(:names AS text[]))
+    ) AS named
+""")
+
+
+async def named(
+    connection: AsyncConnection, collection: Collection, names: Sequence[str]
+) -> set[str]:
+    """Say which of the names are uris of documents, or ids of the records that they were."""
+    found = await connection.scalars(_NAMED, {"collection_id": collection.id, "names": list(names)})
+    return set(found)
