@@ -132,7 +132,7 @@ class Run:
 
     ``counts`` has the shape that ``ingest add --json`` prints under documents and chunks;
     ``progress`` says what was found, read and planned so far. ``job_id`` is the queued job that it
-    does, if any.
+    does, if any; ``part_of`` the run of which it is one worker's share.
     """
 
     id: UUID
@@ -152,6 +152,7 @@ class Run:
     errors: int
     started_at: datetime
     finished_at: datetime | None
+    part_of: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

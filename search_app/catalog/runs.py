@@ -179,16 +179,29 @@ def _run(row: Row[Any]) -> Run:
         errors=row.errors,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        part_of=row.part_of,
     )
 
 
 async def listing(
     connection: AsyncConnection, *, collection: str | None = None, limit: int = 50, offset: int = 0
 ) -> list[Run]:
-    """List runs, newest first."""
-    statement = _select().order_by(runs.c.started_at.desc(), runs.c.id).limit(limit).offset(offset)
+    """List runs, newest first; not the shares that workers had in them."""
+    statement = (
+        _select()
+        .where(runs.c.part_of.is_(None))
+        .order_by(runs.c.started_at.desc(), runs.c.id)
+        .limit(limit)
+        .offset(offset)
+    )
     if collection is not None:
         statement = statement.where(_collection_name == collection)
+    return [_run(row) for row in await connection.execute(statement)]
+
+
+async def parts(connection: AsyncConnection, run_id: UUID) -> list[Run]:
+    """List the shares that workers had in a run, as they began."""
+    statement = _select().where(runs.c.part_of == run_id).order_by(runs.c.started_at, runs.c.id)
     return [_run(row) for row in await connection.execute(statement)]
 
 

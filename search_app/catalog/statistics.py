@@ -177,6 +177,7 @@ async def latest_runs(
             runs.c.finished_at,
         )
         .where(runs.c.collection_id.is_not(None))
+        .where(runs.c.part_of.is_(None))
         .ext(distinct_on(runs.c.collection_id))
         .order_by(runs.c.collection_id, runs.c.started_at.desc(), runs.c.id)
     )

@@ -199,6 +199,18 @@ async def cancel_job(services: ServicesDep, job: JobNumber) -> JobAnswer:
     return await _answer(services, await jobs.cancel(services.engine, job))
 
 
+@router.post(
+    "/jobs/{job}/retry",
+    name="retry_job",
+    dependencies=[Depends(json_only)],
+    responses=described(*_CHANGING, Kind.NOT_JSON, Kind.INVALID_BODY),
+    **_ASKED,
+)
+async def retry_job(response: Response, services: ServicesDep, job: JobNumber) -> JobAnswer:
+    """Ask anew for what a job did that has ended; what is in already is not done again."""
+    return await _asked(services, response, await jobs.repeat(services.engine, job))
+
+
 async def _existing(services: Services, address: str) -> str:
     async with transaction(services.engine) as connection:
         return (await addressing.at(connection, address)).name

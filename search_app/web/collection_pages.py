@@ -9,10 +9,12 @@ from search_app import jobs
 from search_app.catalog import addressing, collections, runs
 from search_app.catalog.engine import transaction
 from search_app.errors import InvalidInputError
+from search_app.jobs import schedules
 from search_app.web.collection_view import collection_url, view_all, view_one
 from search_app.web.deps import ServicesDep
 from search_app.web.forms import PostedFormDep
 from search_app.web.job_pages import job_url, shown_job
+from search_app.web.places import place_of
 from search_app.web.rendering import render
 
 RUNS_SHOWN = 5
@@ -46,6 +48,7 @@ async def collection_page(request: Request, services: ServicesDep, address: str)
         collection = await addressing.at(connection, address)
         view = await view_one(connection, collection)
         latest = await runs.listing(connection, collection=collection.name, limit=RUNS_SHOWN)
+    scheduled = await schedules.listing(services.engine, collection=collection.name)
     queued = await jobs.listing(services.engine, collection=collection.name, limit=RUNS_SHOWN)
     return render(
         request,
@@ -54,6 +57,10 @@ async def collection_page(request: Request, services: ServicesDep, address: str)
         shell_name=shlex.quote(collection.name),
         runs=latest,
         jobs=[shown_job(job) for job in queued if not job.ended],
+        schedules=[
+            (schedule, [place_of(services.settings, text) for text in schedule.arguments])
+            for schedule in scheduled
+        ],
         most_megabytes=services.settings.max_file_mb,
         alive=await jobs.worker_alive(services.engine),
     )
@@ -68,6 +75,20 @@ async def add_address(services: ServicesDep, address: str, form: PostedFormDep) 
         services.engine, collection=collection.name, arguments=[web_address(form.text("url"))]
     )
     return RedirectResponse(job_url(job), status_code=303)
+
+
+@router.post("/collections/{address}/schedules/{schedule}/remove")
+async def remove_schedule(
+    services: ServicesDep, address: str, schedule: int, form: PostedFormDep
+) -> Response:
+    """Forget a schedule of a collection."""
+    del form  # its token was what mattered
+    async with transaction(services.engine) as connection:
+        collection = await addressing.at(connection, address)
+    found = await schedules.get(services.engine, schedule)
+    if found.collection == collection.name:
+        await schedules.remove(services.engine, schedule)
+    return RedirectResponse(f"{collection_url(collection)}#schedules", status_code=303)
 
 
 @router.post("/collections/{address}/retry")

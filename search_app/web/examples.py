@@ -31,6 +31,7 @@ _RUN_EXAMPLE: Mapping[str, JSON] = {
     "errors": 1,
     "started_at": _WHEN,
     "finished_at": "2026-03-14T09:28:10Z",
+    "part_of": None,
 }
 
 EXAMPLES: Mapping[str, JSON] = {

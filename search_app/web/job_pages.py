@@ -33,7 +33,8 @@ router = APIRouter(include_in_schema=False)
 class ShownJob:
     """A job with its address, how far it is and how long it took or has taken.
 
-    ``read`` of the ``found`` sources are read; None until they are counted.
+    ``read`` of the ``found`` sources are read; None until they are counted. ``left`` is how long it
+    may take yet.
     """
 
     job: Job
@@ -43,6 +44,7 @@ class ShownJob:
     read: int | None
     found: int | None
     took: timedelta | None
+    left: timedelta | None
 
 
 @router.api_route("/jobs", methods=["GET", "HEAD"])
@@ -106,6 +108,14 @@ async def cancel_job(services: ServicesDep, job_id: str, form: PostedFormDep) ->
     return RedirectResponse(job_url(job), status_code=303)
 
 
+@router.post("/jobs/{job_id}/retry")
+async def retry_job(services: ServicesDep, job_id: str, form: PostedFormDep) -> Response:
+    """Ask anew for what a job did that has ended."""
+    del form  # likewise
+    job = await jobs.repeat(services.engine, _number(job_id))
+    return RedirectResponse(job_url(job), status_code=303)
+
+
 def job_url(job: Job) -> str:
     """Give the address of a job's page."""
     return f"/jobs/{job.id}"
@@ -122,6 +132,7 @@ def shown_job(job: Job) -> ShownJob:
         read=job.progress.get("sources_read"),
         found=job.progress.get("sources_found"),
         took=ended - job.started_at if job.started_at else None,
+        left=None if job.seconds_left is None else timedelta(seconds=round(job.seconds_left)),
     )
 
 

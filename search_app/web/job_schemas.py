@@ -52,11 +52,14 @@ class JobJson(Model):
     """A piece of queued work.
 
     ``progress`` and ``counts`` are those of the run ``run_id``, so far or in the end; ``failures``
-    is how many sources failed in it. ``reason`` says why the job failed or waits to be tried again.
+    is how many sources failed in it, ``workers`` how many take part in it or did. ``rate`` is in
+    chunks a second; ``seconds_left`` is estimated from what is read, null where that says nothing.
+    ``reason`` says why the job failed or waits to be tried again.
     """
 
     id: int
     kind: str
+    queue: str
     collection: str
     arguments: list[str]
     force: bool
@@ -67,6 +70,9 @@ class JobJson(Model):
     counts: dict[str, JSON]
     progress: dict[str, JSON]
     failures: int
+    workers: int
+    rate: float | None
+    seconds_left: float | None
     reason: str | None
     created_at: datetime
     started_at: datetime | None
@@ -89,3 +95,53 @@ class Jobs(Model):
     jobs: list[JobJson]
     more: bool
     worker_alive: bool
+
+
+class ScheduleBody(Model):
+    """What to ingest again and again, and when: with an interval from now on, or by a cron line."""
+
+    model_config = _example("schedule_body")
+
+    arguments: Annotated[
+        _Texts,
+        Field(
+            description="Web addresses, sources that the collection has already, and whole paths "
+            "below the folders of UNMOVED_INGEST_ROOTS"
+        ),
+    ]
+    every: Annotated[
+        str | None, Field(description="A number and m, h, d or w, such as 6h", max_length=40)
+    ] = None
+    cron: Annotated[
+        str | None, Field(description="A cron line, such as 0 3 * * *", max_length=200)
+    ] = None
+    timezone: Annotated[str, Field(description="The time zone of the cron line", max_length=80)] = (
+        "UTC"
+    )
+    prune: Annotated[bool, Field(description="Remove documents whose files are gone")] = False
+
+
+class ScheduleJson(Model):
+    """Sources that are ingested again and again; times are UTC."""
+
+    model_config = _example("schedule")
+
+    id: int
+    collection: str
+    arguments: list[str]
+    prune: bool
+    every: str | None
+    cron: str | None
+    timezone: str
+    next_at: datetime
+    last_at: datetime | None
+    last_job_id: int | None
+    created_at: datetime
+
+
+class Schedules(Model):
+    """What is ingested again and again."""
+
+    model_config = _example("schedules")
+
+    schedules: list[ScheduleJson]

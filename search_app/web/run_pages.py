@@ -50,11 +50,13 @@ async def run_page(
             limit=FAILURES_ON_A_PAGE,
             offset=(number - 1) * FAILURES_ON_A_PAGE,
         )
+        parts = await runs.parts(connection, run.id)
     return render(
         request,
         "run.html",
         run=run,
         failures=failures,
+        parts=[(part, lasted(part)) for part in parts],
         first=(number - 1) * FAILURES_ON_A_PAGE,
         number=number,
         more=number * FAILURES_ON_A_PAGE < run.errors,

@@ -206,6 +206,10 @@ class RunJson(Model):
     errors: int
     started_at: datetime
     finished_at: datetime | None
+    part_of: Annotated[
+        UUID | None,
+        Field(description="The run of which this one is one worker's share; else null"),
+    ]
 
 
 class Runs(Model):
