@@ -19,6 +19,7 @@ from search_app.web import (
     api_collections,
     api_facets,
     api_provenance,
+    api_schedules,
     api_why,
     collection_pages,
     docs_page,
@@ -114,6 +115,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         api_facets,
         api_assist,
         api_provenance,
+        api_schedules,
         api_why,
     )
     for module in (*interfaces, *pages, *care):
