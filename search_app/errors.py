@@ -13,6 +13,7 @@ UnmovedError
 │   ├── EmbedderRefusedError        an answer that is no: key, model name, request
 │   ├── EmbedderResponseError       an answer that cannot be used: count, shape, NaN, zero
 │   └── ModelMismatchError          another model answered than the one of the index
+├── DegradedSearchError             a search left out what was to be compared or measured
 ├── RerankerError                   costs a search its reranking, not its hits
 │   ├── RerankerUnavailableError    no answer: network, time-out, 5xx, rate limit
 │   ├── RerankerRefusedError        an answer that is no: key, model name, request
@@ -86,6 +87,10 @@ class ModelMismatchError(EmbedderError):
 
 
 class RerankerError(UnmovedError):
+class DegradedSearchError(UnmovedError):
+    """A query was answered in another way than the one that is compared or measured."""
+
+
     """Reranking failed; the hits stand as they were."""
 
 

@@ -40,9 +40,8 @@ from ingest.report import Progress, Silent
 from search_app.bootstrap import Services
 from search_app.catalog import collections
 from search_app.catalog.engine import reading
-from search_app.comparison.asking import DegradedSearchError
 from search_app.config import Settings, load_settings
-from search_app.errors import ConfigurationError, InvalidInputError
+from search_app.errors import ConfigurationError, DegradedSearchError, InvalidInputError
 from search_app.retrieval import Searcher, SearchRequest
 from search_app.types import Hit, Notice, SearchResult
 

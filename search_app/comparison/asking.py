@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from search_app.bootstrap import Services
 from search_app.catalog import indexes, models, queries
 from search_app.comparison.measures import Change, Move, moves, overlap, rbo
-from search_app.errors import InvalidInputError, UnmovedError
+from search_app.errors import DegradedSearchError, InvalidInputError
 from search_app.retrieval import SearchRequest, check_request
 from search_app.stores.base import MAX_K
 from search_app.types import Collection, Hit, Index, Mode, ModelVersion, SearchResult
@@ -27,10 +27,6 @@ _PER_DOCUMENT = 5
 
 _DEGRADED = frozenset({"not_semantic", "not_keyword", "not_reranked"})
 """Notices of a search that was not answered as it was to be."""
-
-
-class DegradedSearchError(UnmovedError):
-    """A query was answered in another way than the one that is measured."""
 
 
 def check_whole(name: str, result: SearchResult) -> None:
@@ -136,10 +132,14 @@ class Comparison:
         return sum(each.count(change) for each in self.queries)
 
     @cached_property
+    def by_change(self) -> Sequence[Compared]:
+        """The queries, those whose lists changed most first."""
+        return sorted(self.queries, key=lambda each: (each.rbo, -each.times, each.query))
+
+    @property
     def most_changed(self) -> Sequence[Compared]:
-        """The queries whose lists differ, those that changed most first."""
-        changed = [each for each in self.queries if not each.is_same]
-        return sorted(changed, key=lambda each: (each.rbo, -each.times, each.query))
+        """The queries whose lists differ, likewise."""
+        return [each for each in self.by_change if not each.is_same]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ MOST_SHOWN = 50
 
 
 def as_json(comparison: Comparison, *, most: int = MOST_SHOWN) -> dict[str, JSON]:
-    """Give the summary, and the ``most`` queries that changed most with both lists."""
+    """Give the summary, and both lists of the ``most`` queries that changed most."""
     pair = comparison.pair
     return {
         "collection": pair.collection.name,
@@ -25,12 +25,12 @@ def as_json(comparison: Comparison, *, most: int = MOST_SHOWN) -> dict[str, JSON
         "rbo": comparison.rbo,
         "rbo_persistence": PERSISTENCE,
         "equal": comparison.same,
-        "moves": {change.value: comparison.count(change) for change in Change},
-        "changed": [compared_json(each) for each in comparison.most_changed[:most]],
+        "moves": {change: comparison.count(change) for change in Change},
+        "lists": [_compared(each) for each in comparison.by_change[:most]],
     }
 
 
-def compared_json(compared: Compared) -> dict[str, JSON]:
+def _compared(compared: Compared) -> dict[str, JSON]:
     """Give one query with both lists and what moved."""
     entries = {entry.key: entry for entry in (*compared.left, *compared.right)}
     return {
@@ -47,7 +47,7 @@ def compared_json(compared: Compared) -> dict[str, JSON]:
                 "title": entries[move.key].title,
                 "a": move.before,
                 "b": move.after,
-                "change": move.change.value,
+                "change": move.change,
             }
             for move in compared.moves
         ],

@@ -17,11 +17,13 @@ from search_app.web import (
     api_actions,
     api_assist,
     api_collections,
+    api_compare,
     api_facets,
     api_provenance,
     api_schedules,
     api_why,
     collection_pages,
+    compare_page,
     docs_page,
     document_list_page,
     document_page,
@@ -101,6 +103,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     )
     care = (
         collection_pages,
+        compare_page,
         document_list_page,
         upload_page,
         failure_pages,
@@ -117,6 +120,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         api_provenance,
         api_schedules,
         api_why,
+        api_compare,
     )
     for module in (*interfaces, *pages, *care):
         app.include_router(module.router)

@@ -10,7 +10,10 @@ from search_app.catalog import statistics
 from search_app.catalog.addressing import address_of
 from search_app.catalog.overview import collection_names
 from search_app.catalog.statistics import Contents, IndexUse, LatestRun
-from search_app.types import Collection
+from search_app.types import Collection, IndexState
+
+COMPARABLE = (IndexState.ACTIVE, IndexState.READY, IndexState.STANDBY)
+"""States in which an index can answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,15 @@ class CollectionView:
     def active(self) -> IndexUse | None:
         """The index that answers its searches, once there is one."""
         return next((use for use in self.indexes if use.active), None)
+
+    @property
+    def compare_url(self) -> str | None:
+        """Where the active index is compared with the latest other one; None without two."""
+        others = [use for use in self.indexes if use.index.state in COMPARABLE and not use.active]
+        if self.active is None or not others:
+            return None
+        latest = max(others, key=lambda use: use.index.created_at)
+        return "/compare?" + urlencode({"a": self.active.index.id, "b": latest.index.id})
 
     @property
     def url(self) -> str:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from search_app.errors import (
     CatalogUnavailableError,
+    DegradedSearchError,
     EmbedderError,
     EmbedderUnavailableError,
     InvalidInputError,
@@ -163,6 +164,7 @@ _BRANCHES: tuple[tuple[type[UnmovedError], Kind], ...] = (
     (TooLargeError, Kind.TOO_LARGE),
     (InvalidInputError, Kind.INVALID_INPUT),
     (EmbedderUnavailableError, Kind.EMBEDDER_UNAVAILABLE),
+    (DegradedSearchError, Kind.EMBEDDER_UNAVAILABLE),
     (ModelMismatchError, Kind.MODEL_MISMATCH),
     (EmbedderError, Kind.EMBEDDER_REFUSED),
     (StoreUnavailableError, Kind.STORE_UNAVAILABLE),
