@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search_app.cli_backup import backup, restore
 from search_app.cli_explain import explain, passage_id
 from search_app.cli_why import day_of, mode_of, why
 from search_app.config import Settings, describe_settings, load_settings
@@ -28,6 +29,8 @@ app = typer.Typer(
 
 app.command()(explain)
 app.command()(why)
+app.command()(backup)
+app.command()(restore)
 
 SHOWN_TEXT = 300
 """Characters of a passage that a terminal shows."""

@@ -21,6 +21,7 @@ UnmovedError
 ├── StoreError
 │   ├── StoreUnavailableError       unreachable; never to be read as empty
 │   └── StoreRefusedError           reachable, and says no: schema, space, dimension
+├── BackupError                 a backup cannot be made, or is damaged; names the file
 └── CatalogError
     ├── CatalogUnavailableError     Postgres cannot be reached
     ├── EmbeddedPostgresError       the embedded server cannot be started or stopped
@@ -86,11 +87,11 @@ class ModelMismatchError(EmbedderError):
     """The model that answers is not the model of the index."""
 
 
-class RerankerError(UnmovedError):
 class DegradedSearchError(UnmovedError):
     """A query was answered in another way than the one that is compared or measured."""
 
 
+class RerankerError(UnmovedError):
     """Reranking failed; the hits stand as they were."""
 
 
@@ -116,6 +117,10 @@ class StoreUnavailableError(StoreError):
 
 class StoreRefusedError(StoreError):
     """The vector store was reached and refused: schema, space, dimension."""
+
+
+class BackupError(UnmovedError):
+    """A backup cannot be made or restored; the message names the file and what to do."""
 
 
 class CatalogError(UnmovedError):

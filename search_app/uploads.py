@@ -22,7 +22,9 @@ LONGEST_NAME = 255
 """Bytes of a file name; common file systems take no more."""
 
 _LONGEST_SUFFIX = 32
-_UNFINISHED = ".upload-"
+UNFINISHED = ".upload-"
+"""How names begin of files that are on their way in."""
+
 # Far longer than any upload pauses: what is older was left by a process that was killed.
 _LEFT_BEHIND_S = 86_400
 _SEPARATORS = re.compile(r"[/\\]")
@@ -30,9 +32,14 @@ _SEPARATORS = re.compile(r"[/\\]")
 _JOINERS = "\u200c\u200d"
 
 
+def uploads_folder(settings: Settings) -> Path:
+    """Name the folder with the folders of all collections; it need not exist yet."""
+    return settings.data_dir / "uploads"
+
+
 def upload_folder(settings: Settings, collection_id: UUID) -> Path:
     """Name the folder that holds the kept files of a collection; it need not exist yet."""
-    return settings.data_dir / "uploads" / str(collection_id)
+    return uploads_folder(settings) / str(collection_id)
 
 
 def safe_name(text: str) -> str:
@@ -81,7 +88,7 @@ class Upload:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _remove_left_behind(folder)
-            descriptor, path = tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
+            descriptor, path = tempfile.mkstemp(prefix=UNFINISHED, dir=folder)
         except OSError as exc:
             raise self._unwritable(exc) from exc
         self._path: Path | None = Path(path)
@@ -172,7 +179,7 @@ def _shortened(name: str) -> str:
 
 def _remove_left_behind(folder: Path) -> None:
     oldest = time.time() - _LEFT_BEHIND_S
-    for path in folder.glob(f"{_UNFINISHED}*"):
+    for path in folder.glob(f"{UNFINISHED}*"):
         # Another process may be removing the same.
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest:
