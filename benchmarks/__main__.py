@@ -10,6 +10,7 @@ from benchmarks import (
     parsing,
     quality,
     reconcile,
+    reindex,
     search,
     stores,
 )
@@ -23,6 +24,7 @@ PARTS = {
     "search": search,
     "facets": facets,
     "reconcile": reconcile,
+    "reindex": reindex,
     "quality": quality,
 }
 

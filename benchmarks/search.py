@@ -83,7 +83,7 @@ async def measure() -> None:
         services._embedders[SPEC] = Precomputed()
         queries = _queries()
         with tempfile.TemporaryDirectory() as folder:
-            _write(Path(folder) / "records.jsonl")
+            write_records(Path(folder) / "records.jsonl", RECORDS)
             started = time.perf_counter()
             report = await ingest(services, IngestRequest(arguments=[folder]))
         assert report.documents.added == RECORDS
@@ -136,7 +136,7 @@ def _show(name: str, times: Sequence[float]) -> None:
     figure(f"{name}, p50, p95", f"{_p(times, 50):.1f}, {_p(times, 95):.1f} ms")
 
 
-def _write(path: Path) -> None:
+def write_records(path: Path, records: int) -> None:
     """Write records of about a chunk each, every other one in Japanese."""
     draw = random.Random("records")
     kinds = [
@@ -144,7 +144,7 @@ def _write(path: Path) -> None:
         (_texts("ja_jsquad/corpus"), 300),
     ]
     with path.open("w", encoding="utf-8") as file:
-        for number in range(RECORDS):
+        for number in range(records):
             texts, size = kinds[number % 2]
             body = ""
             while len(body) < size:

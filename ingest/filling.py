@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ingest.copying import StretchCopier
 from ingest.embedding import Work, Written, make_vectors
 from ingest.report import Progress
 from ingest.targets import Target
@@ -29,9 +30,6 @@ from search_app.types import Collection, Failure, Index
 
 DOCUMENTS = 256
 """Documents that are looked at together."""
-
-COPIED = 10_000
-"""Vectors copied in one go within a store: for so long the collection's lock is held."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +78,11 @@ class Filler:
             InvalidInputError: the index was retired or the collection deleted meanwhile.
             EmbedderError, StoreError, CatalogError: as ingest does; what was proved stays.
         """
-        async with transaction(self._engine) as connection:
-            gaps = await filling.gaps(connection, self._target.index)
+        gaps = await self._gaps()
         self._progress.planned(gaps.missing)
         await self._copy_within_store()
+        if not (await self._gaps()).missing:
+            return
         pending: list[UUID] = []
         after = ""
         while True:
@@ -107,51 +106,34 @@ class Filler:
         # Without the lock: it may take long, and searches for it begin only once it is done.
         await self._target.store.optimize(self._target.index.id)
         async with self._turns.turn():
-            async with transaction(self._engine) as connection:
-                gaps = await filling.gaps(connection, self._target.index)
+            gaps = await self._gaps()
             if gaps.none:
                 async with transaction(self._engine) as connection:
                     await self._settle_terms(connection)
                     await indexes.make_ready(connection, self._target.index.id)
         return gaps
 
+    async def _gaps(self) -> Gaps:
+        async with transaction(self._engine) as connection:
+            return await filling.gaps(connection, self._target.index)
+
     async def _copy_within_store(self) -> None:
         """Have the store copy vectors and terms as they are, those that are what they should be."""
-        origin, index = self._origin, self._target.index
-        if origin is None or not origin.with_terms or origin.index.store != index.store:
-            return
-        after: UUID | None = None
-        while True:
-            async with self._turns.turn() as lock:
-                page = await self._target.store.survey(origin.index.id, after=after, limit=COPIED)
-                if not page.chunk_ids:
-                    return
-                last = UUID(bytes=page.chunk_ids[-1])
-                async with transaction(self._engine) as connection:
-                    wanted = await filling.copyable(
-                        connection, origin.index, index, after=after, last=last
-                    )
-                found = {
-                    UUID(bytes=chunk_id): digest
-                    for chunk_id, digest in zip(page.chunk_ids, page.digests, strict=True)
-                }
-                good = [one for one, stored in wanted.items() if found.get(one) == stored]
-                if good and not await self._copy(lock, origin.index, good):
-                    return
-            self._progress.written(embedded=0, reused=len(good))
-            after = last
-
-    async def _copy(self, lock: WritingLock, source: Index, chunk_ids: Sequence[UUID]) -> bool:
-        index_id = self._target.index.id
-        await lock.check()
-        if not await self._target.store.copy(source.id, index_id, chunk_ids):
-            return False
-        counts = self._writer.counts
-        counts.chunks.reused += len(chunk_ids)
-        async with transaction(self._engine) as connection:
-            await filling.copy_records(connection, source.id, index_id, chunk_ids, self._run_id)
-            await runs.set_counts(connection, self._run_id, counts.as_json())
-        return True
+        origin = self._origin
+        if (
+            origin is not None
+            and origin.with_terms
+            and origin.index.store == self._target.index.store
+        ):
+            await StretchCopier(
+                services=self._services,
+                run_id=self._run_id,
+                source=origin.index,
+                target=self._target,
+                counts=self._writer.counts,
+                turns=self._turns,
+                progress=self._progress,
+            ).copy_all()
 
     async def _write(self, chunk_ids: Sequence[UUID]) -> None:
         """Embed passages, or copy from afar, and write them once the model has proved itself."""

@@ -14,7 +14,7 @@ import pytest
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Compare, Condition, Filter, Not, passes
-from search_app.stores.base import MAX_K, VectorStore, owners_of
+from search_app.stores.base import MAX_K, Taken, VectorStore, owners_of
 from search_app.types import JSON, Point, Vector
 from tests.filter_contract import FilterContract
 from tests.points import (
@@ -461,17 +461,26 @@ class StoreContract(FilterContract, TermContract, ABC):
         # One is there already, in another form.
         await store.upsert(index_id, [replace(there[0], index_id=index_id, vector=units(13)[12])])
         before = await store.scan(index_id, vectors=True)
-        wanted = [point.chunk_id for point in there[:8]]
-        copied = await store.copy(source, index_id, wanted)
+        # Those of a stretch, one of them left out.
+        taken = [*there[:3], *there[4:8]]
+        copied = await store.copy(
+            Taken(
+                source_id=source,
+                index_id=index_id,
+                after=None,
+                last=there[7].chunk_id,
+                besides=[there[3].chunk_id],
+            )
+        )
         after = await store.scan(index_id, vectors=True)
         query = term_query({7: 1}, there)
         found = [each.chunk_id for each in await store.search_terms(index_id, query, k=20)]
         if copied:
-            assert same(after, [replace(point, index_id=index_id) for point in there[:8]])
-            assert found == wanted[::-1]
+            assert same(after, [replace(point, index_id=index_id) for point in taken])
+            assert found == [point.chunk_id for point in taken[::-1]]
         else:
             assert same(after, before)
-            assert found == wanted[:1]
+            assert found == [there[0].chunk_id]
         assert len(await store.scan(source)) == len(there)
         await store.drop(source)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from ingest import copying as copying_module
 from ingest import filling as filling_module
 from ingest.filling import Filler
 from ingest.pipeline import IngestRequest, ingest, remove
@@ -271,7 +272,7 @@ async def test_an_ingest_does_not_wait_for_the_end_of_a_reindex(
     services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reindex that writes without a pause lets those in who wait, and fills all the same."""
-    monkeypatch.setattr(filling_module, "COPIED", 2)
+    monkeypatch.setattr(copying_module, "COPIED", 2)
     await add(services, folder)
     building = asyncio.create_task(reindex(services, ReindexRequest(force=True)))
     for _ in range(1000):

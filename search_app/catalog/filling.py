@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, insert, literal, select
+from sqlalchemy import FromClause, LargeBinary, Select, delete, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import (
@@ -67,14 +68,18 @@ async def documents_after(
     return [(row.id, row.uri) for row in await connection.execute(statement)]
 
 
-def _lacking(index: Index, *columns: Any) -> Select[Any]:
-    """Select shown passages of which the index has no vector."""
-    has = (
+def _lacking(index: Index, *columns: Any, few: bool = False) -> Select[Any]:
+    """Select shown passages of which the index has no vector.
+
+    ``few``: so few are asked for that each is to be looked up by itself. Left to guess, the server
+    may read all records for every page.
+    """
+    record = (
         select(vector_records.c.chunk_id)
         .where(vector_records.c.index_id == index.id)
         .where(vector_records.c.chunk_id == chunks.c.id)
-        .exists()
     )
+    has = (record.offset(0) if few else record).exists()
     return (
         select(*columns)
         .select_from(chunks.join(documents, documents.c.id == chunks.c.document_id))
@@ -90,8 +95,8 @@ async def lacking(
 ) -> list[UUID]:
     """Name the passages of documents of which the index has no vector, in reading order."""
     statement = (
-        _lacking(index, chunks.c.id)
-        .where(documents.c.id == func.any(list(document_ids)))
+        _lacking(index, chunks.c.id, few=True)
+        .where(chunks.c.document_id == func.any(list(document_ids)))
         .order_by(documents.c.uri, chunks.c.ordinal)
     )
     return list(await connection.scalars(statement))
@@ -109,6 +114,7 @@ async def passages(
             chunks.c.context,
             chunks.c.text,
             documents.c.fields,
+            few=True,
         )
         .where(chunks.c.id == func.any(list(chunk_ids)))
         .order_by(chunks.c.id)
@@ -120,7 +126,7 @@ async def still_lacking(
     connection: AsyncConnection, index: Index, chunk_ids: Sequence[UUID]
 ) -> dict[UUID, Mapping[str, JSON]]:
     """Say which of the passages are shown and lacking now, with the fields of their documents."""
-    statement = _lacking(index, chunks.c.id, documents.c.fields).where(
+    statement = _lacking(index, chunks.c.id, documents.c.fields, few=True).where(
         chunks.c.id == func.any(list(chunk_ids))
     )
     return {row.id: row.fields for row in await connection.execute(statement)}
@@ -169,28 +175,55 @@ async def number_of_records(connection: AsyncConnection, index_id: UUID) -> int:
     return (await connection.scalar(statement)) or 0
 
 
-async def copyable(
-    connection: AsyncConnection,
-    source: Index,
-    index: Index,
-    *,
-    after: UUID | None,
-    last: UUID,
-) -> dict[UUID, bytes]:
-    """Give the passages that ``source`` has and ``index`` lacks, with what their vectors hash to.
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """The passages of ``source`` with ids behind ``after`` (None: all) and up to ``last``."""
 
-    Only those with an id above ``after`` and up to ``last``; both indexes cut alike.
+    source: Index
+    after: UUID | None
+    last: UUID
+
+
+def _copyable(index: Index, stretch: Stretch, *columns: Any) -> Select[Any]:
+    """Select what an index lacks and another one, which cuts alike, has in a stretch."""
+    statement = _lacking(index, *columns).join(_THEIRS, _THEIRS.c.chunk_id == chunks.c.id)
+    return _within(statement, _THEIRS, stretch)
+
+
+def _within(statement: Select[Any], records: FromClause, stretch: Stretch) -> Select[Any]:
+    """Keep the records of a stretch."""
+    kept = statement.where(records.c.index_id == stretch.source.id)
+    kept = kept.where(records.c.chunk_id <= stretch.last)
+    return kept if stretch.after is None else kept.where(records.c.chunk_id > stretch.after)
+
+
+_THEIRS = vector_records.alias("theirs")
+
+
+async def copyable_digest(
+    connection: AsyncConnection, index: Index, stretch: Stretch
+) -> bytes | None:
+    """Give SHA-256 of the stored hashes of a stretch in the order of ids, if all can be copied.
+
+    None where something of the stretch is not shown or is in the index already.
     """
-    theirs = vector_records.alias()
-    statement = (
-        _lacking(index, chunks.c.id, theirs.c.stored_hash)
-        .join(theirs, theirs.c.chunk_id == chunks.c.id)
-        .where(theirs.c.index_id == source.id)
-        .where(theirs.c.chunk_id <= last)
+    nothing = literal(b"", LargeBinary)
+    joined = func.string_agg(_THEIRS.c.stored_hash, aggregate_order_by(nothing, _THEIRS.c.chunk_id))
+    digest = func.sha256(func.coalesce(joined, nothing))
+    every = _within(select(func.count()).select_from(vector_records), vector_records, stretch)
+    statement = _copyable(
+        index, stretch, func.count(), digest.label("digest"), every.scalar_subquery()
     )
-    if after is not None:
-        statement = statement.where(theirs.c.chunk_id > after)
-    return {row.id: row.stored_hash for row in await connection.execute(statement)}
+    number, found, recorded = (await connection.execute(statement)).one()
+    return bytes(found) if number == recorded else None
+
+
+async def copyable(
+    connection: AsyncConnection, index: Index, stretch: Stretch
+) -> dict[UUID, bytes]:
+    """Name what can be copied in a stretch, with what each vector hashes to."""
+    rows = await connection.execute(_copyable(index, stretch, chunks.c.id, _THEIRS.c.stored_hash))
+    return {row.id: row.stored_hash for row in rows}
 
 
 _OWN = ("index_id", "copied_by_run_id", "created_at")
@@ -199,21 +232,20 @@ _KEPT = tuple(column.name for column in vector_records.c if column.name not in _
 
 async def copy_records(
     connection: AsyncConnection,
-    source_id: UUID,
-    index_id: UUID,
-    chunk_ids: Sequence[UUID],
+    index: Index,
+    stretch: Stretch,
     run_id: UUID,
+    only: Sequence[UUID] | None = None,
 ) -> None:
-    """Record vectors as copied by a run from one index into another."""
-    taken = (
-        select(
-            literal(index_id, vector_records.c.index_id.type),
-            literal(run_id, vector_records.c.copied_by_run_id.type),
-            *(vector_records.c[name] for name in _KEPT),
-        )
-        .where(vector_records.c.index_id == source_id)
-        .where(vector_records.c.chunk_id == func.any(list(chunk_ids)))
-    )
+    """Record vectors of a stretch as copied by a run: all of them, or ``only`` some."""
+    taken = select(
+        literal(index.id, vector_records.c.index_id.type),
+        literal(run_id, vector_records.c.copied_by_run_id.type),
+        *(vector_records.c[name] for name in _KEPT),
+    ).order_by(vector_records.c.chunk_id)
+    if only is not None:
+        taken = taken.where(vector_records.c.chunk_id == func.any(list(only)))
+    taken = _within(taken, vector_records, stretch)
     await connection.execute(
         insert(vector_records).from_select(["index_id", "copied_by_run_id", *_KEPT], taken)
     )

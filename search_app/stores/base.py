@@ -29,6 +29,21 @@ class Survey:
     digests: Sequence[bytes]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """Points that an index takes over from another one: those of a stretch of ids.
+
+    The stretch begins behind ``after``, or with the first one, and ends with ``last``; ``besides``
+    are left out.
+    """
+
+    source_id: UUID
+    index_id: UUID
+    after: UUID | None
+    last: UUID
+    besides: Sequence[UUID] = ()
+
+
 class VectorStore(ABC):
     """Keeps the unit vectors of any number of indexes, bit for bit, and searches them.
 
@@ -148,7 +163,7 @@ class VectorStore(ABC):
             digests=[digest_of(point) for point in points],
         )
 
-    async def copy(self, source_id: UUID, index_id: UUID, chunk_ids: Sequence[UUID]) -> bool:  # noqa: ARG002 - of the port
+    async def copy(self, _taken: Taken, /) -> bool:
         """Copy points with their terms from another index here, unless reading them is as quick.
 
         Both indexes are of one model and weight terms alike. What is there already is replaced.

@@ -13,7 +13,7 @@ from sqlalchemy.schema import DropTable
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter
-from search_app.stores.base import Survey, VectorStore
+from search_app.stores.base import Survey, Taken, VectorStore
 from search_app.stores.pgvector_build import build_indexes
 from search_app.stores.pgvector_copy import COLUMNS, TERM_COLUMNS, copy_stream, terms_stream
 from search_app.stores.pgvector_errors import CollisionError, store_errors
@@ -221,24 +221,24 @@ class PgvectorStore(VectorStore):
         async with self._open(self._reader, index_id) as (connection, layout):
             return await points_surveyed(connection, layout.table, after, limit=limit)
 
-    async def copy(self, source_id: UUID, index_id: UUID, chunk_ids: Sequence[UUID]) -> bool:
+    async def copy(self, taken: Taken, /) -> bool:
         """Copy points inside the database; not from an index of before there were terms."""
-        async with self._open(self._reader, source_id) as (reading, _):
-            source = await read_layout(reading, source_id)
+        async with self._open(self._reader, taken.source_id) as (reading, _):
+            source = await read_layout(reading, taken.source_id)
         copied = False
 
         async def write(connection: AsyncConnection, layout: Layout) -> None:
             nonlocal copied
             if source.dimensions != layout.dimensions:
                 raise StoreRefusedError(
-                    f"index {source_id} has {source.dimensions} dimensions, index {index_id} has "
-                    f"{layout.dimensions}; vectors of one do not fit the other"
+                    f"index {taken.source_id} has {source.dimensions} dimensions, index "
+                    f"{taken.index_id} has {layout.dimensions}; vectors of one do not fit the other"
                 )
             copied = source.has_terms and layout.has_terms
             if copied:
-                await transfer(connection, source, layout, index_id, chunk_ids)
+                await transfer(connection, source, layout, taken)
 
-        await self._write(index_id, write)
+        await self._write(taken.index_id, write)
         return copied
 
     async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
