@@ -15,6 +15,8 @@ from procrastinate.jobs import Job
 from ingest import pipeline
 from ingest.deletion import Deleted, delete_collection
 from ingest.pipeline import IngestRequest
+from ingest.reindex import ReindexReport, ReindexRequest
+from ingest.reindex import reindex as build_index
 from ingest.report import IngestReport, ending
 from ingest.sharing import Assignment, Helped, help_with
 from ingest.types import LoadOptions
@@ -27,7 +29,7 @@ from search_app.errors import (
     StoreUnavailableError,
     UnmovedError,
 )
-from search_app.jobs.types import DELETE, INGEST, MOST_ATTEMPTS, PART, QUEUE, REMOVE, RETRY
+from search_app.jobs.types import DELETE, INGEST, MOST_ATTEMPTS, PART, QUEUE, REINDEX, REMOVE, RETRY
 from search_app.jobs.upkeep import forget_failure, note_failure
 from search_app.types import JSON, RunStatus
 
@@ -162,6 +164,14 @@ def make_app(services: Services, tell: Tell) -> App:
         )
         await _do(services, context, tell, work)
 
+    @app.task(name=REINDEX, queue=QUEUE, retry=_Again(), pass_context=True)
+    async def reindex(
+        context: JobContext, /, *, collection: str, force: bool, **given: JSON
+    ) -> None:
+        request = ReindexRequest(collection=collection, force=force, **given)
+        work = build_index(services, request, job_id=context.job.id)
+        await _do(services, context, tell, work)
+
     @app.task(name=DELETE, queue=QUEUE, retry=_Again(), pass_context=True)
     async def delete(context: JobContext, *, collection: str) -> None:
         work = delete_collection(services, collection, waiting=lambda: None, job_id=context.job.id)
@@ -198,7 +208,7 @@ async def _do(
     services: Services,
     context: JobContext,
     tell: Tell,
-    work: Awaitable[IngestReport | Deleted | Helped],
+    work: Awaitable[IngestReport | Deleted | Helped | ReindexReport],
 ) -> None:
     """Do the work of a job, and keep and tell how it went."""
     job = context.job
@@ -245,12 +255,19 @@ async def _do(
         await forget_failure(connection, job_id)
 
 
-def _checked(report: IngestReport | Deleted | Helped) -> dict[str, JSON]:
+def _checked(report: IngestReport | Deleted | Helped | ReindexReport) -> dict[str, JSON]:
     """Give the counts of a run that did something.
 
     Raises:
-        JobFailedError: every source of it failed.
+        JobFailedError: every source of it failed, or an index is not complete.
     """
+    if isinstance(report, ReindexReport):
+        if not report.complete:
+            raise JobFailedError(
+                f"index {str(report.index_id)[:8]} lacks {report.missing:,} passages and "
+                f"{report.uncut:,} documents: {report.errors[0].reason if report.errors else ''}"
+            )
+        return {"chunks": {"embedded": report.embedded, "reused": report.copied}}
     if isinstance(report, Deleted):
         return {"documents": {"removed": report.documents}}
     if isinstance(report, Helped):

@@ -18,9 +18,11 @@ from search_app.jobs.types import (
     INGEST,
     PART,
     QUEUE,
+    REINDEX,
     REMOVE,
     RETRY,
     Job,
+    builders_lock_of,
     check_queue,
     lock_of,
 )
@@ -145,6 +147,31 @@ async def enqueue_retry(engine: AsyncEngine, *, collection: str) -> Job:
         return await _enqueue(connection, RETRY, collection, {})
 
 
+async def enqueue_reindex(
+    engine: AsyncEngine,
+    *,
+    collection: str,
+    embedder: str | None = None,
+    store: str | None = None,
+    chunk_tokens: int | None = None,
+    force: bool = False,
+    queue: str = QUEUE,
+) -> Job:
+    """Ask for an index to be built beside the active one; what is None is as there.
+
+    Raises:
+        NotFoundError: there is no such collection.
+    """
+    check_queue(queue)
+    given = {"embedder": embedder, "store": store, "chunk_tokens": chunk_tokens}
+    arguments = {name: value for name, value in given.items() if value is not None}
+    async with transaction(engine) as connection:
+        await collections.get(connection, collection)
+        return await _enqueue(
+            connection, REINDEX, collection, {**arguments, "force": force}, queue=queue
+        )
+
+
 async def enqueue_delete(engine: AsyncEngine, *, collection: str) -> Job:
     """Ask for a collection to be deleted, with its documents, vectors and indexes.
 
@@ -176,7 +203,8 @@ async def cancel_waiting(
 ) -> int:
     """Take all jobs that wait for a collection out of the queue, one excepted; say how many."""
     rows = await connection.execute(
-        _CANCEL_WAITING, {"lock": lock_of(collection), "besides": besides}
+        _CANCEL_WAITING,
+        {"locks": [lock_of(collection), builders_lock_of(collection)], "besides": besides},
     )
     return len(rows.all())
 
@@ -215,7 +243,8 @@ async def _enqueue(
     values = {
         "queue": queue,
         "task": kind,
-        "lock": lock_of(collection),
+        "collection_lock": lock_of(collection),
+        "lock": builders_lock_of(collection) if kind == REINDEX else lock_of(collection),
         "args": json.dumps({"collection": collection, **arguments}),
     }
     # One at a time, so that two who ask for the same get the same job.
@@ -256,7 +285,7 @@ _SAME = text(
 
 _DELETING = text(
     "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing') "
-    "AND task_name = 'delete' AND lock = :lock)"
+    "AND task_name = 'delete' AND lock = :collection_lock)"
 )
 
 _DEFER = text(
@@ -268,5 +297,6 @@ _CANCEL = text("SELECT procrastinate_cancel_job_v1(:id, true, false)")
 
 _CANCEL_WAITING = text(
     "SELECT procrastinate_cancel_job_v1(id, true, false) FROM procrastinate_jobs "
-    "WHERE status = 'todo' AND lock = :lock AND id IS DISTINCT FROM CAST(:besides AS bigint)"
+    "WHERE status = 'todo' AND lock = ANY(:locks) "
+    "AND id IS DISTINCT FROM CAST(:besides AS bigint)"
 )

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from search_app.catalog import collections, locks
 from search_app.catalog.engine import transaction
 from search_app.errors import InvalidInputError
-from search_app.jobs.types import lock_of
+from search_app.jobs.types import builders_lock_of, lock_of
 from search_app.types import Collection
 
 
@@ -18,18 +18,25 @@ async def rename_collection(engine: AsyncEngine, *, old: str, new: str) -> Colle
         InvalidInputError: the new name is taken or cannot be one, or a run is writing.
     """
     values = {"new": new, "old_lock": lock_of(old), "new_lock": lock_of(new)}
+    building = {
+        "new": new,
+        "old_lock": builders_lock_of(old),
+        "new_lock": builders_lock_of(new),
+    }
     async with transaction(engine) as connection:
         collection = await collections.get(connection, old)
         # Held until the end of the transaction, by whoever asks for work and whoever does it.
         for lock in sorted((values["old_lock"], values["new_lock"])):
             await connection.execute(_ASKING, {"lock": lock})
         is_free = await locks.try_to_write(connection, collection)
-        if not is_free or await connection.scalar(_RUNNING, values):
+        running = [await connection.scalar(_RUNNING, which) for which in (values, building)]
+        if not is_free or any(running):
             raise InvalidInputError(
                 f"a run is writing to collection {old!r}; wait until it has ended"
             )
         renamed = await collections.rename(connection, collection, new)
-        await connection.execute(_FOLLOW, values)
+        for followed in (values, building):
+            await connection.execute(_FOLLOW, followed)
     return renamed
 
 

@@ -16,10 +16,13 @@ QUEUE = "documents"
 INGEST, REMOVE, RETRY, DELETE = "ingest", "remove", "retry", "delete"
 """The kinds of jobs, which are the names of the tasks that do them."""
 
+REINDEX = "reindex"
+"""Building an index beside the one that answers; other jobs of the collection go on meanwhile."""
+
 PART = "part"
 """A helper of a job: it takes part in its run, see ``ingest.sharing``. Nobody asks for it."""
 
-KINDS = (INGEST, REMOVE, RETRY, DELETE)
+KINDS = (INGEST, REMOVE, RETRY, DELETE, REINDEX)
 """What is asked for and shown; a queue may hold other tasks too, of the queue itself."""
 
 SILENT_S = 20
@@ -51,14 +54,14 @@ class JobStatus(StrEnum):
 class Job:
     """A piece of queued work.
 
-    ``kind`` is ingest, remove, retry or delete; ``queue`` where it waits. ``arguments`` are paths
-    and web addresses: what to ingest, or which sources to remove. ``run_id`` is the latest run that
-    works on it or did; a job that was interrupted has several. ``counts`` are that run's so far, in
-    the shape that ``ingest add --json`` prints, and ``progress`` says how far it is: sources_found
-    (None until counted), sources_read, chunks_planned, chunks_written; both are empty before the
-    run begins. ``failures`` is how many sources failed in it; ``workers`` how many take part in it
-    now, or did. ``run_seconds`` is how long that run has gone on, or took. ``reason`` says why the
-    job failed, or why it waits to be tried again.
+    ``kind`` is ingest, remove, retry, delete or reindex; ``queue`` where it waits. ``arguments``
+    are paths and web addresses: what to ingest, or which sources to remove. ``run_id`` is the
+    latest run that works on it or did; a job that was interrupted has several. ``counts`` are that
+    run's so far, in the shape that ``ingest add --json`` prints, and ``progress`` says how far it
+    is: sources_found (None until counted), sources_read, chunks_planned, chunks_written; both are
+    empty before the run begins. ``failures`` is how many sources failed in it; ``workers`` how many
+    take part in it now, or did. ``run_seconds`` is how long that run has gone on, or took.
+    ``reason`` says why the job failed, or why it waits to be tried again.
     """
 
     id: int
@@ -139,3 +142,8 @@ def check_queue(name: str) -> str:
 def lock_of(collection: str) -> str:
     """Name the lock that lets the jobs of a collection run one at a time, in order."""
     return f"collection {collection}"
+
+
+def builders_lock_of(collection: str) -> str:
+    """Name the lock of the jobs that build indexes of a collection, beside the others."""
+    return f"indexes of collection {collection}"
