@@ -20,6 +20,7 @@ from ingest.cli import (  # isort: skip # noqa: F401
     reindex,
     retry,
     rm,
+    runs,
     schedule,
     show,
     watch,

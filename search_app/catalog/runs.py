@@ -205,6 +205,20 @@ async def parts(connection: AsyncConnection, run_id: UUID) -> list[Run]:
     return [_run(row) for row in await connection.execute(statement)]
 
 
+async def before(connection: AsyncConnection, run: Run) -> Run | None:
+    """Get the run of the same collection that began before a run, if there was one."""
+    statement = (
+        _select()
+        .where(runs.c.part_of.is_(None))
+        .where(_collection_name == run.collection)
+        .where(runs.c.started_at < run.started_at)
+        .order_by(runs.c.started_at.desc(), runs.c.id)
+        .limit(1)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else _run(row)
+
+
 async def get(connection: AsyncConnection, run_id: UUID) -> Run:
     """Get a run by id.
 

@@ -20,6 +20,7 @@ from search_app.web import (
     api_compare,
     api_facets,
     api_provenance,
+    api_runs,
     api_schedules,
     api_why,
     collection_pages,
@@ -112,6 +113,8 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         model_pages,
     )
     interfaces = (
+        # Before the address of a run, whose id `diff` is not.
+        api_runs,
         api,
         api_collections,
         api_actions,

@@ -1,6 +1,5 @@
 """The pages of runs."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -8,12 +7,14 @@ from fastapi import APIRouter, Request, Response
 
 from search_app.catalog import runs
 from search_app.catalog.engine import transaction
+from search_app.run_differences import compare_runs, flattened, model_of
 from search_app.types import JSON, Run
 from search_app.web.deps import ServicesDep, page_id, page_number
 from search_app.web.rendering import render
 
 RUNS_ON_A_PAGE = 50
 FAILURES_ON_A_PAGE = 100
+DOCUMENTS_ON_A_PAGE = 100
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,6 +37,32 @@ async def runs_page(request: Request, services: ServicesDep, page: str = "1") ->
     )
 
 
+@router.api_route("/runs/diff", methods=["GET", "HEAD"])
+async def differences_page(
+    request: Request, services: ServicesDep, a: str = "", b: str = "", page: str = "1"
+) -> Response:
+    """Show two runs beside each other; registered before the page of a run, whose id it is not."""
+    number = page_number(page)
+    async with transaction(services.engine) as connection:
+        one, other = [await runs.get(connection, page_id(text, "run")) for text in (a, b)]
+        found = await compare_runs(
+            connection,
+            one,
+            other,
+            limit=DOCUMENTS_ON_A_PAGE + 1,
+            offset=(number - 1) * DOCUMENTS_ON_A_PAGE,
+        )
+    documents = found.documents or ()
+    return render(
+        request,
+        "run_diff.html",
+        found=found,
+        documents=documents[:DOCUMENTS_ON_A_PAGE],
+        more=len(documents) > DOCUMENTS_ON_A_PAGE,
+        number=number,
+    )
+
+
 @router.api_route("/runs/{run_id}", methods=["GET", "HEAD"])
 async def run_page(
     request: Request, services: ServicesDep, run_id: str, page: str = "1"
@@ -51,10 +78,14 @@ async def run_page(
             offset=(number - 1) * FAILURES_ON_A_PAGE,
         )
         parts = await runs.parts(connection, run.id)
+        earlier = await runs.before(connection, run)
+        model = await model_of(connection, run)
     return render(
         request,
         "run.html",
         run=run,
+        earlier=earlier,
+        model=model,
         failures=failures,
         parts=[(part, lasted(part)) for part in parts],
         first=(number - 1) * FAILURES_ON_A_PAGE,
@@ -62,7 +93,7 @@ async def run_page(
         more=number * FAILURES_ON_A_PAGE < run.errors,
         lasted=lasted(run),
         counts=_tallies(run.counts),
-        configuration=_rows(run.configuration),
+        configuration=list(flattened(run.configuration)),
     )
 
 
@@ -86,15 +117,3 @@ def _tallies(counts: Mapping[str, JSON]) -> list[tuple[str, list[tuple[str, JSON
     return [
         (noun, ordered(counted)) for noun, counted in ordered(counts) if isinstance(counted, dict)
     ]
-
-
-def _rows(configuration: Mapping[str, JSON], prefix: str = "") -> list[tuple[str, str]]:
-    """Give settings as lines of a table, those inside others by their path, unset ones left out."""
-    rows = []
-    for name, value in sorted(configuration.items()):
-        if isinstance(value, Mapping):
-            rows += _rows(value, f"{prefix}{name}.")
-        elif value not in (None, [], ""):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            rows.append((f"{prefix}{name}", text))
-    return rows
