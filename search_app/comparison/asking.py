@@ -70,15 +70,18 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A hit as far as it is compared; ``key`` is its passage or its document."""
+    """A hit as far as it is compared; ``key`` is its passage or its document.
+
+    ``hit`` is kept where it is to be shown, and None where there may be thousands.
+    """
 
     key: UUID
     chunk_id: UUID
     document_id: UUID
     uri: str
     title: str
-    text: str
     score: float
+    hit: Hit | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +224,12 @@ async def compare(
     k: int = 10,
     mode: Mode | None = None,
     filters: Sequence[str] = (),
+    keep_hits: bool = False,
     after_each: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Ask both indexes every query; nothing of it is logged.
+
+    ``keep_hits`` keeps what is to be shown of each hit: for few queries.
 
     Raises:
         InvalidInputError: ``k`` cannot be meant, or an index cannot answer.
@@ -232,7 +238,7 @@ async def compare(
     """
     if not 1 <= k <= MOST_K:
         raise InvalidInputError(f"k is {k}; write a number from 1 to {MOST_K}")
-    asking = _Asking(services, pair, k, mode, filters)
+    asking = _Asking(services, pair, k, mode, filters, keep_hits=keep_hits)
     found: dict[int, Compared] = {}
     waiting = iter(enumerate(asked))
 
@@ -264,12 +270,15 @@ class _Asking:
         k: int,
         mode: Mode | None,
         filters: Sequence[str],
+        *,
+        keep_hits: bool,
     ) -> None:
         self._services = services
         self._pair = pair
         self._k = k
         self._mode = mode
         self._filters = filters
+        self._keep_hits = keep_hits
 
     async def compared(self, asked: Asked) -> Compared:
         left = await self._list(asked.query, self._pair.left)
@@ -287,14 +296,13 @@ class _Asking:
 
     async def _list(self, query: str, side: Side) -> list[Entry]:
         """Get the first ``k`` passages, or documents by their best passages."""
-        by_documents = self._pair.by_documents
-        wanted = self._k * _PER_DOCUMENT if by_documents else self._k
+        wanted = self._k * _PER_DOCUMENT if self._pair.by_documents else self._k
         result = await self._search(query, side, min(wanted, MAX_K))
-        entries = _entries(result.hits, by_documents=by_documents)
+        entries = self._entries(result.hits)
         if len(entries) < self._k and result.more:
             # Many passages of few documents.
             result = await self._search(query, side, MAX_K)
-            entries = _entries(result.hits, by_documents=by_documents)
+            entries = self._entries(result.hits)
         return entries[: self._k]
 
     async def _search(self, query: str, side: Side, k: int) -> SearchResult:
@@ -312,19 +320,18 @@ class _Asking:
         check_whole(repr(query[:80]), result)
         return result
 
-
-def _entries(hits: Sequence[Hit], *, by_documents: bool) -> list[Entry]:
-    found: dict[UUID, Entry] = {}
-    for hit in hits:
-        key = hit.document.id if by_documents else hit.chunk_id
-        entry = Entry(
-            key=key,
-            chunk_id=hit.chunk_id,
-            document_id=hit.document.id,
-            uri=hit.document.uri,
-            title=hit.document.title,
-            text=hit.text,
-            score=hit.score,
-        )
-        found.setdefault(key, entry)
-    return [*found.values()]
+    def _entries(self, hits: Sequence[Hit]) -> list[Entry]:
+        found: dict[UUID, Entry] = {}
+        for hit in hits:
+            key = hit.document.id if self._pair.by_documents else hit.chunk_id
+            entry = Entry(
+                key=key,
+                chunk_id=hit.chunk_id,
+                document_id=hit.document.id,
+                uri=hit.document.uri,
+                title=hit.document.title,
+                score=hit.score,
+                hit=hit if self._keep_hits else None,
+            )
+            found.setdefault(key, entry)
+        return [*found.values()]

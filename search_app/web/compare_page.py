@@ -27,6 +27,7 @@ from search_app.errors import UnmovedError
 from search_app.web.collection_view import COMPARABLE, collection_url
 from search_app.web.deps import ServicesDep
 from search_app.web.highlight import snippet
+from search_app.web.hits import readable
 from search_app.web.problems import Kind, Problem, problem_of
 from search_app.web.rendering import render
 from search_app.web.search_page import MODES
@@ -146,7 +147,7 @@ async def _compared(services: Services, view: CompareView) -> CompareView:
     view = replace(view, pair=pair)
     if view.state.query:
         asked = given([view.state.query], 1)
-        found = await compare(services, pair, asked, k=K, mode=mode)
+        found = await compare(services, pair, asked, k=K, mode=mode, keep_hits=True)
         view = _with_lists(view, found.queries[0])
     if view.wants_summary:
         async with reading(services.engine) as connection:
@@ -165,7 +166,7 @@ def _with_lists(view: CompareView, one: Compared) -> CompareView:
                 rank=rank,
                 entry=entry,
                 other=ranks[entry.key][other],
-                snippet=snippet(entry.text, one.query),
+                snippet=snippet(readable(entry.hit), one.query) if entry.hit else Markup(""),
                 url=f"/documents/{entry.document_id}?chunk={entry.chunk_id}#chunk-{entry.chunk_id}",
             )
             for rank, entry in enumerate(entries, start=1)
