@@ -185,6 +185,7 @@ async def remove(
     async with started(services, order, progress or Silent()) as run:
         for root in wanted:
             async for found in _below(services, run, root):
+                await run.writer.check()
                 await remove_source(services, run.targets, found.id, run.id, run.writer.counts)
                 await asyncio.to_thread(_forget_upload, services, run.collection, found.uri)
     return report_of(run)
@@ -333,6 +334,7 @@ async def _prune(services: Services, run: Run, request: IngestRequest) -> None:
             continue
         async for source in _below(services, run, root):
             if is_gone(source.uri):
+                await run.writer.check()
                 await remove_source(services, run.targets, source.id, run.id, run.writer.counts)
     await _prune_pages(services, run)
 

@@ -144,6 +144,7 @@ async def share(
         with suppress(UnmovedError):
             # Those that still wait find nothing to do in any case.
             await jobs.cancel_help(engine, run.id)
+    await run.writer.check()
     # Whoever died in the middle of one left it to the next run; that is this one.
     await finish_removals(services, run.collection, run.targets, run.id, run.writer.counts)
     await _sum_up(services, run)

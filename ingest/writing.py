@@ -158,6 +158,14 @@ class Writer:
         await self._drop_refused(refused)
         await self._sweep(segment)
 
+    async def check(self) -> None:
+        """Return if nobody else may be writing.
+
+        Raises:
+            CatalogUnavailableError: the lock was lost.
+        """
+        await self._lock.check()
+
     def total(self) -> Counts:
         """Add up what this writer did and what others did for the same run."""
         total = Counts(skipped=self.counts.skipped)
