@@ -20,7 +20,7 @@ SEARCHES = (
     ("why can the same text get a different vector tomorrow", ()),
     ("取り込みを途中で止めたらどうなりますか", ("--filter", "language=ja")),
     # The first has no word of what it finds; the second's meaning is nobody's guess.
-    ("make letters colourful in a shell", ("--filter", "folder=packages")),
+    ("how do I stop a robot from reading my site", ("--filter", "folder=packages")),
     ("preferred_host", ()),
 )
 
