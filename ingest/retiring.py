@@ -5,11 +5,15 @@ What is not kept any more can be cleared away at any time, and goes on where it 
 
 from collections.abc import Callable
 
+import structlog
+
 from search_app.bootstrap import Services
 from search_app.catalog import clearing, indexes, locks
 from search_app.catalog.engine import transaction
-from search_app.errors import NotFoundError
+from search_app.errors import NotFoundError, StoreError
 from search_app.types import Index
+
+log = structlog.get_logger()
 
 BATCH = 5_000
 """Rows that go in one transaction."""
@@ -45,6 +49,18 @@ async def clear(services: Services, index: Index, waiting: Callable[[], None]) -
                 more = await clearing.delete_some(connection, index, BATCH)
         async with transaction(services.engine) as connection:
             await indexes.note_cleared(connection, index.id)
+
+
+async def tidy_up(services: Services) -> None:
+    """Retire what has stood by for long enough, and clear away what is retired.
+
+    A store that cannot be reached is told of, and tried again the next time.
+    """
+    await retire_old(services)
+    try:
+        await clear_retired(services)
+    except StoreError as exc:
+        log.warning("a retired index could not be cleared away", reason=str(exc))
 
 
 async def clear_retired(services: Services) -> int:

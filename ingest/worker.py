@@ -10,6 +10,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ProcrastinateException
 
+from ingest import retiring
 from ingest.tasks import Event, Tell, make_app
 from search_app.bootstrap import Services, open_services
 from search_app.catalog import queries
@@ -32,6 +33,7 @@ CONNECTIONS_OF_A_JOB = 3
 
 _UPKEEP_S = 5.0
 _FORGET_S = 3600.0
+_TIDY_S = 30.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _WELL_S = 60.0
@@ -120,6 +122,7 @@ async def _serve(services: Services, duty: Duty, ready: Callable[[], None], tell
 
 async def _keep_up(services: Services, tell: Tell) -> None:
     forgotten = 0.0
+    tidied = 0.0
     while True:
         before = time.time()
         await asyncio.sleep(_UPKEEP_S)
@@ -127,6 +130,9 @@ async def _keep_up(services: Services, tell: Tell) -> None:
             # The machine slept: nobody has given a sign of life, and nobody is dead for that.
             continue
         await _upkeep(services, tell)
+        if time.monotonic() - tidied > _TIDY_S:
+            await retiring.tidy_up(services)
+            tidied = time.monotonic()
         if time.monotonic() - forgotten > _FORGET_S:
             async with transaction(services.engine) as connection:
                 await forget_old(connection)

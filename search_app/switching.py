@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from search_app.catalog import collections, filling, indexes
 from search_app.catalog.engine import reading, transaction
 from search_app.catalog.filling import Gaps
-from search_app.errors import InvalidInputError
+from search_app.errors import InvalidInputError, NotFoundError
 from search_app.stores.base import VectorStore
 from search_app.types import Collection, Index, IndexState
 
@@ -128,4 +128,9 @@ async def rollback(engine: AsyncEngine, stores: Stores, collection: str) -> Swit
     async with reading(engine) as connection:
         known = await collections.get(connection, collection)
         index = await indexes.last_left(connection, known)
+    if index is None:
+        raise NotFoundError(
+            f"collection {collection!r} has no index to go back to; ingest indexes lists those it "
+            "has"
+        )
     return await activate(engine, stores, index, reason="rollback")

@@ -207,12 +207,8 @@ async def activate(
     return await _change(connection, index_id, IndexState.ACTIVE, ACTIVATED, reason)
 
 
-async def last_left(connection: AsyncConnection, collection: Collection) -> Index:
-    """Get the index that answered before the one that does now, if it is still kept.
-
-    Raises:
-        NotFoundError: there is none.
-    """
+async def last_left(connection: AsyncConnection, collection: Collection) -> Index | None:
+    """Get the index that answered before the one that does now, if there is one and it is kept."""
     rows = await connection.execute(
         select(*indexes.c)
         .join(index_events, index_events.c.index_id == indexes.c.id)
@@ -223,12 +219,7 @@ async def last_left(connection: AsyncConnection, collection: Collection) -> Inde
         .limit(1)
     )
     row = rows.mappings().one_or_none()
-    if row is None:
-        raise NotFoundError(
-            f"collection {collection.name!r} has no index to go back to; "
-            "ingest indexes lists what there is"
-        )
-    return from_row(row)
+    return None if row is None else from_row(row)
 
 
 async def retire(

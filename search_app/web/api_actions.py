@@ -85,7 +85,7 @@ async def upload(
     job = await jobs.enqueue_ingest(
         services.engine, collection=known.name, arguments=[str(path) for path in paths]
     )
-    return await _asked(services, response, job)
+    return await asked(services, response, job)
 
 
 @router.post(
@@ -109,7 +109,7 @@ async def ingest(
         force=body.force,
         prune=body.prune,
     )
-    return await _asked(services, response, job)
+    return await asked(services, response, job)
 
 
 @router.post(
@@ -126,7 +126,7 @@ async def remove(
     job = await jobs.enqueue_remove(
         services.engine, collection=await _existing(services, collection), sources=body.sources
     )
-    return await _asked(services, response, job)
+    return await asked(services, response, job)
 
 
 @router.post(
@@ -141,7 +141,7 @@ async def retry(response: Response, services: ServicesDep, collection: Address) 
     job = await jobs.enqueue_retry(
         services.engine, collection=await _existing(services, collection)
     )
-    return await _asked(services, response, job)
+    return await asked(services, response, job)
 
 
 @router.delete(
@@ -157,7 +157,7 @@ async def delete_collection(
     job = await jobs.enqueue_delete(
         services.engine, collection=await _existing(services, collection)
     )
-    return await _asked(services, response, job)
+    return await asked(services, response, job)
 
 
 @router.get(
@@ -208,7 +208,7 @@ async def cancel_job(services: ServicesDep, job: JobNumber) -> JobAnswer:
 )
 async def retry_job(response: Response, services: ServicesDep, job: JobNumber) -> JobAnswer:
     """Ask anew for what a job did that has ended; what is in already is not done again."""
-    return await _asked(services, response, await jobs.repeat(services.engine, job))
+    return await asked(services, response, await jobs.repeat(services.engine, job))
 
 
 async def _existing(services: Services, address: str) -> str:
@@ -234,7 +234,8 @@ async def _found_or_made(connection: AsyncConnection, address: str) -> Collectio
     return await collections.get_or_create(connection, await _name(connection, address))
 
 
-async def _asked(services: Services, response: Response, job: Job) -> JobAnswer:
+async def asked(services: Services, response: Response, job: Job) -> JobAnswer:
+    """Answer with a job that was asked for, and say where it is found."""
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
     return await _answer(services, job)
 

@@ -19,6 +19,7 @@ from search_app.web import (
     api_collections,
     api_compare,
     api_facets,
+    api_indexes,
     api_provenance,
     api_runs,
     api_schedules,
@@ -31,6 +32,7 @@ from search_app.web import (
     failure_pages,
     feedback_page,
     health,
+    index_pages,
     job_pages,
     model_pages,
     preferences,
@@ -104,6 +106,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     )
     care = (
         collection_pages,
+        index_pages,
         compare_page,
         document_list_page,
         upload_page,
@@ -124,6 +127,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         api_schedules,
         api_why,
         api_compare,
+        api_indexes,
     )
     for module in (*interfaces, *pages, *care):
         app.include_router(module.router)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from search_app import jobs
-from search_app.catalog import addressing, collections, runs
+from search_app.catalog import addressing, collections, indexes, runs
 from search_app.catalog.engine import transaction
 from search_app.errors import InvalidInputError
 from search_app.jobs import schedules
@@ -48,6 +48,7 @@ async def collection_page(request: Request, services: ServicesDep, address: str)
         collection = await addressing.at(connection, address)
         view = await view_one(connection, collection)
         latest = await runs.listing(connection, collection=collection.name, limit=RUNS_SHOWN)
+        left = await indexes.last_left(connection, collection)
     scheduled = await schedules.listing(services.engine, collection=collection.name)
     queued = await jobs.listing(services.engine, collection=collection.name, limit=RUNS_SHOWN)
     return render(
@@ -56,6 +57,7 @@ async def collection_page(request: Request, services: ServicesDep, address: str)
         view=view,
         shell_name=shlex.quote(collection.name),
         runs=latest,
+        left=left,
         jobs=[shown_job(job) for job in queued if not job.ended],
         schedules=[
             (schedule, [place_of(services.settings, text) for text in schedule.arguments])

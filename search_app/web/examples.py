@@ -156,6 +156,8 @@ DETAILS: Mapping[str, str] = {
     "the page, and allow its cookie",
     "not-found": "no collection 'manuals'; there is 'default'",
     "method-not-allowed": "this address takes POST only",
+    "unfit-index": "index 7d9f1c1e is still being built: 1,024 of 4,120 passages are in; the "
+    "ingest reindex that began it goes on with it",
     "too-large": "the body has more than 1,000,000 bytes; send less at a time",
     "out-of-reach": "'/etc/passwd' may not be ingested over the web: UNMOVED_INGEST_ROOTS names no "
     "folder that may; upload the file, or run ingest add where it lies",

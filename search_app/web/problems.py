@@ -22,6 +22,7 @@ from search_app.errors import (
     TooLargeError,
     UnmovedError,
 )
+from search_app.switching import UnfitIndexError
 from search_app.types import JSON
 from search_app.web.translation import gettext_noop
 
@@ -77,6 +78,12 @@ class Kind(Enum):
         "method-not-allowed",
         gettext_noop("This address takes other methods"),
         gettext_noop("The description of the API says which ones each address takes."),
+    )
+    UNFIT_INDEX = (
+        409,
+        "unfit-index",
+        gettext_noop("This index cannot answer searches"),
+        gettext_noop("The message says what it lacks, and which command completes it."),
     )
     TOO_LARGE = (
         413,
@@ -162,6 +169,7 @@ _RETRIED = (Kind.EMBEDDER_UNAVAILABLE, Kind.STORE_UNAVAILABLE, Kind.CATALOG_UNAV
 _BRANCHES: tuple[tuple[type[UnmovedError], Kind], ...] = (
     (NotFoundError, Kind.NOT_FOUND),
     (TooLargeError, Kind.TOO_LARGE),
+    (UnfitIndexError, Kind.UNFIT_INDEX),
     (InvalidInputError, Kind.INVALID_INPUT),
     (EmbedderUnavailableError, Kind.EMBEDDER_UNAVAILABLE),
     (DegradedSearchError, Kind.EMBEDDER_UNAVAILABLE),

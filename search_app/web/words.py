@@ -88,6 +88,7 @@ LABELS: Mapping[str, str] = {
     "pending": gettext_noop("Pending"),
     "ready": gettext_noop("Ready"),
     "reconcile": gettext_noop("Repair"),
+    "reindex": gettext_noop("Building an index"),
     "remove": gettext_noop("Removal"),
     "removed": gettext_noop("Removed"),
     "removing": gettext_noop("Being removed"),
