@@ -77,8 +77,10 @@ def query_terms(
     often = np.array([counts[term] for term in known], np.float64)
     total = max(passages, int(having.max(initial=0)))
     idf = np.log1p((total - having + 0.5) / (having + 0.5))
+    unknown = sum(counts.values()) - often.sum()
     return TermQuery(
         ids=np.array(known, np.int32),
         weights=(often * idf).astype(np.float32),
         passages=having,
+        mass=float(often @ idf + unknown * np.log1p((total + 0.5) / 0.5)),
     )

@@ -11,7 +11,7 @@ from search_app.catalog import chunks
 from search_app.catalog.chunks import Passage
 from search_app.catalog.engine import reading
 from search_app.duplicates import near_duplicates
-from search_app.fusion import DENSE_WEIGHT, DEPTH, Fused, Method, fuse
+from search_app.fusion import DENSE_WEIGHT, DEPTH, Fused, Method, coverage, fuse
 from search_app.question import Question
 from search_app.rerankers.base import Reranker
 from search_app.types import Mode, Scored
@@ -49,14 +49,17 @@ class Found:
 
 
 def merged(
-    lists: Mapping[str, Sequence[Scored]], ranking: Ranking, depth: int = DEPTH
+    lists: Mapping[str, Sequence[Scored]], ranking: Ranking, depth: int = DEPTH, mass: float = 0.0
 ) -> list[Fused]:
     """Make one list of what was found; a single list keeps its own scores.
 
-    Of several, the first ``depth`` hits are weighed against each other.
+    Of several, the first ``depth`` hits are weighed against each other; words count for less where
+    no passage has most of those asked for, whose ``mass`` is that of the TermQuery.
     """
     if len(lists) > 1:
         weights = {DENSE: ranking.dense_weight, BM25: 1 - ranking.dense_weight}
+        if ranking.method == "minmax" and lists[BM25]:
+            weights[BM25] *= coverage(lists[BM25][0].score, mass)
         return fuse(lists, weights=weights, method=ranking.method, depth=depth)
     return [
         Fused(

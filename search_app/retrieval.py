@@ -439,7 +439,8 @@ class Searcher:
         depth = _depth(search, wanted)
         while True:
             lists = await self._lists(search, target.index, prepared, depth)
-            candidates = merged(lists, search.ranking, _weighed(search))
+            mass = 0.0 if prepared.terms is None else prepared.terms.mass
+            candidates = merged(lists, search.ranking, _weighed(search), mass)
             hits = await live_hits(
                 self._engine, candidates, search.question, wanted, fold=search.request.fold
             )

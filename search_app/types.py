@@ -177,11 +177,13 @@ class TermQuery:
 
     ``passages[i]`` is how many passages of the index have the term ``ids[i]``, at least 1: terms
     that no passage has are left out. The score of a passage is the inner product with its Sparse.
+    ``mass`` is the sum of all weights, those included that no passage has; 0: not known.
     """
 
     ids: Ids
     weights: Vector
     passages: NDArray[np.int64]
+    mass: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

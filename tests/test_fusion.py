@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_app.fusion import fuse
+from search_app.fusion import coverage, fuse
 from search_app.types import Scored
 
 RUN = UUID(int=0)
@@ -79,3 +79,11 @@ def test_the_order_is_whole_and_does_not_depend_on_ties_given(
         each.chunk_id for found in lists.values() for each in found
     }
     assert fused == sorted(fused, key=lambda each: (-each.score, each.chunk_id.bytes))
+
+
+def test_words_count_for_less_where_no_passage_has_most_of_them() -> None:
+    assert coverage(12.0, 10.0) == coverage(30.0, 10.0) == coverage(1.0, 0.0) == 1.0
+    assert coverage(3.0, 10.0) == pytest.approx(0.5)
+    assert coverage(0.0, 10.0) == 0.0
+    shares = [coverage(best, 10.0) for best in (0.5, 1.0, 4.0, 8.0, 12.0)]
+    assert shares == sorted(shares)
