@@ -18,7 +18,7 @@ from ingest.targets import Target, open_targets
 from ingest.terms import bring_up_to_date
 from ingest.writing import Writer
 from search_app.bootstrap import Services
-from search_app.catalog import collections, indexes, locks, runs
+from search_app.catalog import collections, indexes, locks, parts, runs
 from search_app.catalog.engine import transaction
 from search_app.catalog.locks import WritingLock
 from search_app.config import Settings
@@ -79,6 +79,7 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
     async with _locked(services, order, progress) as (collection, lock):
         async with transaction(services.engine) as connection:
             is_new = not await indexes.live(connection, collection)
+            await parts.forget_ended(connection, collection)
         run_id = await record_start(services, order, collection)
         tally = Tally(progress)
         writer: Writer | None = None

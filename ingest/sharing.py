@@ -142,14 +142,15 @@ async def share(
                     break
     finally:
         with suppress(UnmovedError):
-            # Those that still wait find nothing to do in any case.
+            # Those that still wait find nothing to do in any case; nor is a part taken any more.
             await jobs.cancel_help(engine, run.id)
+            async with transaction(engine) as connection:
+                await parts.forget(connection, run.id)
     await run.writer.check()
     # Whoever died in the middle of one left it to the next run; that is this one.
     await finish_removals(services, run.collection, run.targets, run.id, run.writer.counts)
     await _sum_up(services, run)
     async with transaction(engine) as connection:
-        await parts.forget(connection, run.id)
         failures = await runs.errors(connection, run.id, limit=KEPT_FAILURES)
     run.writer.failures = failures
 

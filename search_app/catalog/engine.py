@@ -16,6 +16,10 @@ from search_app.errors import CatalogError, CatalogUnavailableError, Configurati
 
 CONNECT_TIMEOUT_S = 10
 
+# Disk full, out of memory; deadlocks, and keys that another one has just inserted.
+_NO_ROOM = ("53100", "53200")
+_COLLISIONS = ("40001", "40P01", "23505")
+
 _ATTEMPTS = 10
 _PAUSE_S = 0.05
 
@@ -88,6 +92,11 @@ async def catalog_errors() -> AsyncIterator[None]:
             raise CatalogUnavailableError(
                 f"the database cannot be reached: {_reason(exc)}"
             ) from exc
+        if _sqlstate(exc).startswith(_NO_ROOM):
+            raise CatalogError(
+                f"the database is out of room: {_reason(exc)}; make some, then start again: "
+                "what is in stays in"
+            ) from exc
         raise CatalogError(f"the database refused: {_reason(exc)}") from exc
 
 
@@ -122,8 +131,7 @@ async def retried(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitab
 
 def _collided(exc: CatalogError) -> bool:
     """Say whether two waited for each other, or both inserted what was not there before."""
-    driver = getattr(exc.__cause__, "orig", None) or exc.__cause__
-    return getattr(driver, "sqlstate", None) in ("40001", "40P01", "23505")
+    return exc.__cause__ is not None and _sqlstate(exc.__cause__) in _COLLISIONS
 
 
 @asynccontextmanager
@@ -156,6 +164,11 @@ def _connection_lost(exc: BaseException) -> bool:
     # OperationalError also covers a full disk or a lock time-out, which are answers. A broken
     # connection has no state, or one of class 08 (connection) or 57P (shutdown, crash).
     return cause.sqlstate is None or cause.sqlstate.startswith(("08", "57P"))
+
+
+def _sqlstate(exc: BaseException) -> str:
+    cause = getattr(exc, "orig", None) or exc
+    return getattr(cause, "sqlstate", None) or ""
 
 
 def _reason(exc: BaseException) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.bulk import insert_rows
 from search_app.catalog.tables import run_parts, runs
-from search_app.types import JSON, RunStatus
+from search_app.types import JSON, Collection, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +126,16 @@ async def release(connection: AsyncConnection, run_id: UUID, claimer: UUID) -> N
 async def forget(connection: AsyncConnection, run_id: UUID) -> None:
     """Forget what was shared out; the runs of the workers stay."""
     await connection.execute(delete(run_parts).where(run_parts.c.run_id == run_id))
+
+
+async def forget_ended(connection: AsyncConnection, collection: Collection) -> None:
+    """Forget what runs of a collection shared out that have ended or were interrupted."""
+    ended = (
+        select(runs.c.id)
+        .where(runs.c.collection_id == collection.id)
+        .where(runs.c.status != RunStatus.RUNNING.value)
+    )
+    await connection.execute(delete(run_parts).where(run_parts.c.run_id.in_(ended)))
 
 
 async def family(connection: AsyncConnection, run_id: UUID) -> set[UUID]:

@@ -49,7 +49,10 @@ def translated(error: Exception) -> StoreError:
         case _ if isinstance(error, _COLLIDED):
             return CollisionError(f"pgvector: writers of the same points collided: {reason}")
         case _ if isinstance(error, _FULL):
-            return StoreRefusedError(f"pgvector: the server is out of room: {reason}")
+            return StoreRefusedError(
+                f"pgvector: the server is out of room: {reason}; make some, then start again: "
+                "what is in stays in"
+            )
         case _ if isinstance(error, _GONE):
             return StoreUnavailableError(f"pgvector: the database cannot be reached: {reason}")
         case _ if isinstance(error, _ABSENT):
