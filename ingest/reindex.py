@@ -130,7 +130,7 @@ async def reindex(
     """
     began = time.perf_counter()
     tally = Tally(progress or Silent())
-    _check(services, request)
+    check(services, request)
     async with transaction(services.engine) as connection:
         collection = await collections.get(connection, request.collection)
         await indexes.active(connection, collection)
@@ -227,9 +227,12 @@ async def _cut(
     uris = list(dict.fromkeys(document.source for document in unknown))
     reasons: dict[str, str] = {}
     for start in range(0, len(uris), SOURCES):
+        async with transaction(services.engine) as connection:
+            # By the name that it has now.
+            name = (await indexes.collection_of(connection, index)).name
         request = IngestRequest(
             arguments=uris[start : start + SOURCES],
-            collection=collection.name,
+            collection=name,
             force=True,
             as_before=True,
         )
@@ -264,8 +267,13 @@ def _order(
     )
 
 
-def _check(services: Services, request: ReindexRequest) -> None:
-    """See that names are known, before anything is locked or made."""
+def check(services: Services, request: ReindexRequest) -> None:
+    """See that a request can be meant, before anything is asked for, locked or made.
+
+    Raises:
+        ConfigurationError: the embedder or the store is not known.
+        InvalidInputError: passages cannot be so long or so short.
+    """
     if request.embedder is not None:
         services.embedder(request.embedder)
     if request.store is not None:

@@ -8,10 +8,12 @@ from ingest.cli.app import app
 from ingest.cli.tables import named, short
 from search_app.config import Settings, load_settings
 from search_app.console import OK, SOME_FAILED, print_json, printable, wait_for
+from search_app.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from ingest.reindex import ReindexReport, ReindexRequest
     from ingest.report import Progress
+    from search_app.jobs import Job
 
 
 @app.command()
@@ -34,6 +36,13 @@ def reindex(
     force: Annotated[
         bool, typer.Option("--force", help="Build one even if it is like the active one.")
     ] = False,
+    enqueue: Annotated[
+        bool,
+        typer.Option("--enqueue", help="Leave the work to ingest worker; prints the job."),
+    ] = False,
+    queue: Annotated[
+        str, typer.Option(help="With --enqueue: the queue to wait in, see ingest worker --queues.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
 ) -> None:
@@ -42,7 +51,7 @@ def reindex(
     Texts are taken from the catalog; where the model stays, vectors are copied. Searches and
     ingests go on meanwhile, and what is ingested is in both. Stopped at any point, the same command
     goes on with it. Exit code: 0 the index is ready, 1 something is missing in it, 2 nothing could
-    be done.
+    be done; with --enqueue 0 once the job waits.
     """
     from ingest.cli.progress import Display
     from ingest.reindex import ReindexRequest
@@ -56,6 +65,15 @@ def reindex(
         chunk_tokens=chunk_tokens or None,
         force=force,
     )
+    if enqueue:
+        job = wait_for(_enqueue(settings, request, queue), settings)
+        if as_json:
+            print_json(job.as_json())
+        elif not quiet:
+            typer.echo(f"job {job.id} · reindex · collection {job.collection} · {job.status}")
+        return
+    if queue:
+        raise InvalidInputError("--queue is for --enqueue; name it too")
     display = None if as_json or quiet else Display([], planned=True)
     try:
         report = wait_for(_run(settings, request, display or Silent()), settings)
@@ -67,6 +85,28 @@ def reindex(
     else:
         _print(report, quiet=quiet, shown=display is not None)
     raise typer.Exit(OK if report.complete else SOME_FAILED)
+
+
+async def _enqueue(settings: Settings, request: "ReindexRequest", queue: str) -> "Job":
+    from ingest.reindex import check
+    from search_app import jobs
+    from search_app.bootstrap import open_services
+    from search_app.jobs.types import QUEUE
+
+    async with open_services(settings, create=False) as services:
+        check(services, request)
+        job = await jobs.enqueue_reindex(
+            services.engine,
+            collection=request.collection,
+            embedder=request.embedder,
+            store=request.store,
+            chunk_tokens=request.chunk_tokens,
+            force=request.force,
+            queue=queue or QUEUE,
+        )
+        if not await jobs.worker_alive(services.engine):
+            typer.echo("no worker is running; the job waits for: ingest worker", err=True)
+    return job
 
 
 async def _run(
