@@ -184,7 +184,7 @@ async def test_passages_of_another_length_are_cut_from_the_catalog(
 ) -> None:
     (folder / "long.txt").write_text("One sentence after another. " * 400, encoding="cp1252")
     (folder / "code.py").write_text("def f():\n    return 1\n" * 60, encoding="utf-8")
-    await add(services, folder)
+    first = await add(services, folder)
     # The files are not needed.
     hidden = folder.rename(tmp_path / "away")
     report = await reindex(services, ReindexRequest(chunk_tokens=64))
@@ -194,6 +194,10 @@ async def test_passages_of_another_length_are_cut_from_the_catalog(
     # Read again by force, nothing is found to have changed.
     again = await ingest(services, IngestRequest(arguments=[str(folder)], force=True))
     assert (again.documents.unchanged, again.chunks.embedded) == (DOCUMENTS + 2, 0)
+    async with transaction(services.engine) as connection:
+        listed = {each.name: each.chunks for each in await collections.summaries(connection)}
+    cut = first.chunks.embedded + first.chunks.reused
+    assert listed == {"default": cut, "fresh": report.passages}
     # A change is cut for both.
     write(folder, 3, edition=2)
     await add(services, folder)

@@ -135,14 +135,18 @@ async def summaries(connection: AsyncConnection) -> Sequence[CollectionSummary]:
         .group_by(documents.c.collection_id)
         .subquery()
     )
+    active = indexes.c.state == IndexState.ACTIVE.value
+    # As Chunking.name has it; documents are cut for every other kept index as well.
+    fields = (indexes.c.chunking[name].astext for name in ("tokenizer", "max_tokens", "version"))
     passages = (
         select(documents.c.collection_id, func.count().label("chunks"))
         .join(chunks, chunks.c.document_id == documents.c.id)
+        .join(indexes, (indexes.c.collection_id == documents.c.collection_id) & active)
         .where(chunks.c.state == "live")
+        .where(chunks.c.chunking == func.concat_ws("/", *fields))
         .group_by(documents.c.collection_id)
         .subquery()
     )
-    active = indexes.c.state == IndexState.ACTIVE.value
     rows = await connection.execute(
         select(
             collections.c.id,
