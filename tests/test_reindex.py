@@ -22,6 +22,7 @@ from search_app.catalog import collections, filling, indexes, runs
 from search_app.catalog.engine import transaction
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.errors import (
+    EmbedderUnavailableError,
     InvalidInputError,
     ModelMismatchError,
     NotFoundError,
@@ -413,3 +414,36 @@ async def test_an_index_retired_in_mid_reindex_gets_nothing_more(
             "SELECT 1 AS one FROM vector_records WHERE index_id = %s", [begun.id]
         ).fetchall()
     assert left == []
+
+
+async def test_two_at_once_build_one_index(services: Services, folder: Path) -> None:
+    await add(services, folder)
+    request = ReindexRequest(embedder="hashing:32")
+    one, other = await asyncio.gather(reindex(services, request), reindex(services, request))
+    assert one.index_id == other.index_id
+    assert sorted((one.embedded, other.embedded)) == [0, CHUNKS]
+    assert [index.state for index in await all_indexes(services)] == [
+        IndexState.ACTIVE,
+        IndexState.READY,
+    ]
+
+
+async def test_an_index_kept_beside_is_named_where_it_stops_an_ingest(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(services, folder)
+    report = await reindex(services, ReindexRequest(embedder="hashing:32"))
+    embed = HashingEmbedder.embed
+
+    async def gone(self: HashingEmbedder, texts: Sequence[str], kind: Kind) -> Matrix:
+        if self.dimensions == 32:
+            raise EmbedderUnavailableError("no answer")
+        return await embed(self, texts, kind)
+
+    monkeypatch.setattr(HashingEmbedder, "embed", gone)
+    write(folder, 0, edition=1)
+    name = str(report.index_id)[:8]
+    with pytest.raises(EmbedderUnavailableError, match=f"index {name}.* ingest retire {name}"):
+        await add(services, folder)
+    await retire(services, (await all_indexes(services))[1], waiting=lambda: None)
+    assert (await add(services, folder)).documents.failed == 0
