@@ -158,7 +158,18 @@ async def _chosen(
         else:
             known = [await collections.get(connection, collection)]
         if index is None:
-            return [(each, await indexes.live(connection, each)) for each in known]
+            # What an index that is being built lacks is no fault; whoever asks can name it.
+            return [
+                (
+                    each,
+                    [
+                        kept
+                        for kept in await indexes.live(connection, each)
+                        if kept.state is not IndexState.BUILDING
+                    ],
+                )
+                for each in known
+            ]
         found = await indexes.find(connection, index)
     for each in known:
         if each.id == found.collection_id:
