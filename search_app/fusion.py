@@ -20,12 +20,6 @@ DENSE_WEIGHT = 0.4
 DEPTH = 100
 """Hits of each list that are fused; deeper ones come after them."""
 
-COVERED = 1.2
-"""BM25 score, as a share of the query's mass, from which a passage counts as having all of it.
-
-A passage of average length that has every term once reaches 1.
-"""
-
 RRF_K = 60
 """Damps the first ranks in reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
 
@@ -86,6 +80,8 @@ def fuse(
 def coverage(best: float, mass: float) -> float:
     """Say how much of a query its best passage by words has, from 0 to 1, the root of the share.
 
+    A passage of average length that has every term once has all of it.
+
     Questions in other words than the documents' have lists by words too, of passages that share
     little with them; scaled to 0...1 such a list would look like any other. Measured on the golden
     sets, this keeps what hybrid search gains and loses less where words mislead.
@@ -94,7 +90,7 @@ def coverage(best: float, mass: float) -> float:
         best: the highest BM25 score.
         mass: of the query, as of ``TermQuery``; 0 counts as covered.
     """
-    return float(min(1.0, max(0.0, best) / (COVERED * mass)) ** 0.5) if mass > 0 else 1.0
+    return float(min(1.0, max(0.0, best) / mass) ** 0.5) if mass > 0 else 1.0
 
 
 def _shares(found: Sequence[Scored], method: Method, depth: int) -> list[float]:

@@ -82,8 +82,8 @@ def test_the_order_is_whole_and_does_not_depend_on_ties_given(
 
 
 def test_words_count_for_less_where_no_passage_has_most_of_them() -> None:
-    assert coverage(12.0, 10.0) == coverage(30.0, 10.0) == coverage(1.0, 0.0) == 1.0
-    assert coverage(3.0, 10.0) == pytest.approx(0.5)
+    assert coverage(10.0, 10.0) == coverage(30.0, 10.0) == coverage(1.0, 0.0) == 1.0
+    assert coverage(2.5, 10.0) == pytest.approx(0.5)
     assert coverage(0.0, 10.0) == 0.0
-    shares = [coverage(best, 10.0) for best in (0.5, 1.0, 4.0, 8.0, 12.0)]
+    shares = [coverage(best, 10.0) for best in (0.5, 1.0, 4.0, 8.0, 10.0)]
     assert shares == sorted(shares)
