@@ -68,7 +68,7 @@ async def work(settings: Settings, duty: Duty, *, ready: Callable[[], None], tel
     while True:
         began = time.monotonic()
         try:
-            connections = 10 + CONNECTIONS_OF_A_JOB * duty.concurrency
+            connections = max(10, 4 + CONNECTIONS_OF_A_JOB * duty.concurrency)
             async with open_services(settings, connections=connections) as services:
                 reached = True
                 await _serve(services, duty, ready, tell)
