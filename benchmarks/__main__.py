@@ -13,6 +13,7 @@ from benchmarks import (
     reindex,
     search,
     stores,
+    workers,
 )
 
 PARTS = {
@@ -25,6 +26,7 @@ PARTS = {
     "facets": facets,
     "reconcile": reconcile,
     "reindex": reindex,
+    "workers": workers,
     "quality": quality,
 }
 
