@@ -118,9 +118,7 @@ async def recorded_after(
     rows = await (await cursor.execute(_RECORDED, given)).fetchall()
     columns = zip(*rows, strict=True) if rows else ((),) * 5
     chunk_ids, owners, fields, digests, shown = columns
-    return Recorded(
-        chunk_ids=chunk_ids, owners=owners, fields=fields, digests=digests, shown=shown
-    )
+    return Recorded(chunk_ids=chunk_ids, owners=owners, fields=fields, digests=digests, shown=shown)
 
 
 _CHUNKS = text("""
