@@ -63,10 +63,11 @@ def differences(
 ) -> list[str]:
     """Say in a few lines what two dumps do not have in common; none where they are equal."""
     told = []
-    for name in left:
-        here, there = ({repr(row) for row in each[name]} for each in (left, right))
+    for name, rows in left.items():
+        others = right[name]
+        here, there = ({repr(row) for row in each} for each in (rows, others))
         told += [f"{name} only left: {row[:300]}" for row in sorted(here - there)[:5]]
         told += [f"{name} only right: {row[:300]}" for row in sorted(there - here)[:5]]
-        if len(left[name]) != len(right[name]):
-            told.append(f"{name}: {len(left[name])} rows left, {len(right[name])} right")
+        if len(rows) != len(others):
+            told.append(f"{name}: {len(rows)} rows left, {len(others)} right")
     return told
