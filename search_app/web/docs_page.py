@@ -53,7 +53,8 @@ def _endpoints(description: JSON) -> list[Endpoint]:
 
 def _endpoint(method: str, path: str, operation: JSON, shapes: JSON) -> Endpoint:
     body = _shape(operation.get("requestBody"))
-    succeeded = operation["responses"].get("200") or operation["responses"]["202"]
+    # 200, 201 or 202; all others are problems.
+    succeeded = operation["responses"][min(operation["responses"])]
     answer = _shape(succeeded)
     return Endpoint(
         method=method.upper(),
