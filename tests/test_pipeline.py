@@ -310,7 +310,7 @@ async def test_another_model_of_the_same_size_is_refused(services: Services, fol
     message = str(caught.value)
     assert "lowest canary cosine" in message
     assert "hashing" in message
-    assert "ingest add PATH --collection" in message
+    assert "ingest reindex --collection" in message
     after = dump(address(services))
     assert (after["vectors"], after["records"]) == (before["vectors"], before["records"])
     assert [chunk for chunk in after["chunks"] if chunk["state"] == "live"] == before["chunks"]

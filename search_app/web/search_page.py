@@ -61,11 +61,15 @@ def mixing_of(settings: Settings) -> Mixing:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a search found, or the problem that kept it from finding; never both."""
+    """What a search found, or the problem that kept it from finding; never both.
+
+    ``documents`` may answer; by words those are fewer than pass the filters, ``passing``.
+    """
 
     result: SearchResult | None = None
     hits: Sequence[ShownHit] = ()
     documents: int = 0
+    passing: int = 0
     facets: Sequence[Facet] = ()
     problem: Problem | None = None
     earlier: str | None = None
@@ -104,9 +108,10 @@ class SearchView:
 
 @dataclass(frozen=True, kw_only=True)
 class _Counted:
-    """How many documents a search leaves, and by the values of their fields."""
+    """How many documents a search leaves, how many its filters do, and by values of fields."""
 
     documents: int
+    passing: int
     facets: Sequence[Facet]
 
 
@@ -175,6 +180,7 @@ async def _answer(
         result=found,
         hits=await _shown(services, found, state),
         documents=counted.documents,
+        passing=counted.passing,
         facets=counted.facets,
         earlier=state.url(page=str(page - 1)) if page > 1 else None,
         later=state.url(page=str(page + 1)) if found.more and page < LAST_PAGE else None,
@@ -191,6 +197,7 @@ async def _counted(
             state.query, collection.name, index=state.index or None
         )
     return _Counted(
+        passing=await counter.documents(collection, state.filters),
         documents=await counter.documents(collection, state.filters, among),
         facets=await facets(counter, collection, state, among),
     )
