@@ -206,7 +206,7 @@ async def test_the_page_of_a_collection_shows_its_schedules_and_removes_them(
     number = await add(services)
     page = client.get("/collections/default").text
     assert "/papers" in page
-    assert "every 6 hr" in page
+    assert "every 6h" in page
     action = f"/collections/default/schedules/{number}/remove"
     assert action in page
     assert client.post(action, data={"token": "wrong"}).status_code == 403

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import threading
 from dataclasses import asdict
@@ -86,9 +87,11 @@ def _stop_at_end_of_input() -> None:
     """Cancel this task when standard input ends, as it does when whoever started this dies."""
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
+    descriptor = sys.stdin.fileno()
 
     def wait() -> None:
-        while sys.stdin.buffer.read(1024):
+        # Not through the buffer, whose lock a thread that waits would hold beyond the end.
+        while os.read(descriptor, 1024):
             pass
         if task is not None and not loop.is_closed():
             loop.call_soon_threadsafe(task.cancel)

@@ -51,11 +51,14 @@ class Timing:
         return following.astimezone(UTC)
 
     @property
+    def interval(self) -> str | None:
+        """How often, as it is written on the command line."""
+        return None if self.every is None else interval_text(self.every)
+
+    @property
     def text(self) -> str:
-        """The timing as it is written on the command line."""
-        if self.every is not None:
-            return f"every {interval_text(self.every)}"
-        return f"{self.cron} ({self.timezone})"
+        """How often or when, in one short line."""
+        return f"{self.cron} ({self.timezone})" if self.cron else f"every {self.interval}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from search_app.catalog import addressing
 from search_app.catalog.engine import transaction
 from search_app.jobs import schedules
-from search_app.jobs.schedules import Schedule, interval_text, parse_timing
+from search_app.jobs.schedules import Schedule, parse_timing
 from search_app.web.answers import described
 from search_app.web.api import json_only
 from search_app.web.api_actions import Address
@@ -87,7 +87,7 @@ def _json(schedule: Schedule) -> ScheduleJson:
         collection=schedule.collection,
         arguments=list(schedule.arguments),
         prune=schedule.prune,
-        every=None if timing.every is None else interval_text(timing.every),
+        every=timing.interval,
         cron=timing.cron,
         timezone=timing.timezone,
         next_at=schedule.next_at,
