@@ -20,9 +20,9 @@ from search_app.catalog import collections, indexes
 from search_app.catalog.engine import reading, transaction
 from search_app.comparison import asking
 from search_app.comparison.asking import Asked, Pair, compare, pair_of
-from search_app.comparison.measures import Change, moves, overlap, rbo
 from search_app.comparison.wording import as_json
 from search_app.errors import DegradedSearchError, InvalidInputError, NotFoundError
+from search_app.list_measures import Change, moves, overlap, rbo
 from search_app.retrieval import SearchRequest
 from search_app.types import Chunking, Index, IndexState
 from tests.test_provenance import Silent

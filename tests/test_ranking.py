@@ -12,7 +12,6 @@ from search_app.consistency.ranking import (
     first_k,
     kendall_tau_b,
     material_change,
-    overlap,
     tolerance_of,
 )
 
@@ -83,8 +82,6 @@ def test_the_tolerance_is_a_share_of_the_usual_spread() -> None:
 
 def test_measures_of_likeness() -> None:
     assert first_k(np.array([0.5, 0.9, 0.9]), 2).tolist() == [1, 2]
-    assert overlap([1, 2, 3], [3, 2, 9]) == pytest.approx(2 / 3)
-    assert overlap([], []) == 1.0
     one = np.array([3.0, 2.0, 1.0], np.float32)
     assert kendall_tau_b(one, one) == pytest.approx(1.0)
     assert kendall_tau_b(one, -one) == pytest.approx(-1.0)

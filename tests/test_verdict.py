@@ -78,7 +78,6 @@ def test_a_night_without_findings_is_stable() -> None:
         (night(found=queries(sampled=29)), Verdict.INCONCLUSIVE, FindingKind.TOO_FEW),
         (night(found=queries(references=0, sampled=0)), Verdict.INCONCLUSIVE, FindingKind.TOO_FEW),
         (night(unreachable=["no store"]), Verdict.INCONCLUSIVE, FindingKind.UNREACHABLE),
-        (night(unsettled="it changed"), Verdict.INCONCLUSIVE, FindingKind.UNSETTLED),
         (
             night(found=queries(unsteady=9), reproducibility=CERTAIN),
             Verdict.WARN,

@@ -157,7 +157,7 @@ def _golden_json(measured: "Measured") -> dict[str, object]:
 
 
 def _print(comparison: "Comparison") -> None:
-    from search_app.comparison.measures import Change
+    from search_app.list_measures import Change
 
     pair, number = comparison.pair, len(comparison.queries)
     for name, side in (("A", pair.left), ("B", pair.right)):

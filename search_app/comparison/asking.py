@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.bootstrap import Services
 from search_app.catalog import indexes, models, queries
-from search_app.comparison.measures import Change, Move, moves, overlap, rbo
 from search_app.errors import DegradedSearchError, InvalidInputError
+from search_app.list_measures import Change, Move, moves, overlap, rbo
 from search_app.retrieval import SearchRequest, check_request
 from search_app.stores.base import MAX_K
 from search_app.types import Collection, Hit, Index, Mode, ModelVersion, SearchResult

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from search_app.comparison.asking import Compared, Comparison, Entry, Side
-from search_app.comparison.measures import PERSISTENCE, Change
+from search_app.list_measures import PERSISTENCE, Change
 from search_app.types import JSON
 
 MOST_SHOWN = 50

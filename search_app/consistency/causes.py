@@ -20,6 +20,9 @@ SAME = 1e-6
 RESTORED = 1e-3
 """1 - cos up to which a hypothesis has brought a vector back."""
 
+RECALL = 0.9
+"""Share of the exact list that the approximate index must find."""
+
 FEW = 0.5
 """Share of the moved texts that must be restored to confirm a hypothesis about all of them."""
 
@@ -32,8 +35,6 @@ class Sample:
         between: 1 - cos of the stored vector and tonight's (n).
         within: largest 1 - cos between tonight's sends (n).
         norms: lengths of the stored vectors (n).
-        lengths: tokens of the texts (n).
-        marked: of each kind of text, which they are: newlines, capitals, compatibility, long (n).
         elsewhere: places whose text's vector is another chunk's stored one (n).
         shifts: by how many places of its request such a vector is off, where that is known.
         restored: under each hypothesis, 1 - cos of the stored vector and what was embedded anew,
@@ -44,8 +45,6 @@ class Sample:
     between: Numbers
     within: Numbers
     norms: Numbers
-    lengths: NDArray[np.int64]
-    marked: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     elsewhere: NDArray[np.bool_] | None = None
     shifts: Sequence[int] = ()
     restored: Mapping[str, Numbers] = field(default_factory=dict)
@@ -65,7 +64,9 @@ class Symptoms:
 
     ``canaries_between`` and ``canaries_within`` are 1 - cos by the canary's name; ``faults`` are
     how many vectors have each fault; ``grids`` name the number format that stored values lie on;
-    ``recall`` is the approximate index's; ``queries_within`` are 1 - cos between sends of queries.
+    ``recall`` is the approximate index's; ``prefixed`` counts vectors whose text was sent with the
+    prefix of the model version where the embedder now adds another; ``queries_within`` are 1 - cos
+    between sends of queries.
     """
 
     documents: Sample | None = None
@@ -77,7 +78,7 @@ class Symptoms:
     faults: Mapping[FaultKind, int] = field(default_factory=dict)
     grids: Mapping[str, int] = field(default_factory=dict)
     recall: float | None = None
-    usual_recall: float | None = None
+    prefixed: int = 0
     limit: float = RESTORED
 
 
@@ -212,7 +213,7 @@ def stored_dtype(symptoms: Symptoms) -> tuple[str, bool] | None:
 
 def corruption(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for bytes that are not those that were written, unless something explains them."""
-    kinds = (FaultKind.ALTERED, FaultKind.NOT_FINITE, FaultKind.ZERO, FaultKind.DIMENSIONS)
+    kinds = (FaultKind.ALTERED, FaultKind.NOT_FINITE, FaultKind.ZERO)
     number = max((symptoms.faults.get(kind, 0) for kind in kinds), default=0)
     explained = (normalisation, truncated_dimensions, stored_dtype, wrong_mapping)
     if not number or any(seen(symptoms) is not None for seen in explained):
@@ -231,8 +232,8 @@ def lost_or_left(symptoms: Symptoms) -> tuple[str, bool] | None:
 
 def index_error(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for an approximate index that misses what exact search finds."""
-    recall, usual = symptoms.recall, symptoms.usual_recall
-    if recall is None or recall >= min(0.9, 0.9 if usual is None else usual - 0.05):
+    recall = symptoms.recall
+    if recall is None or recall >= RECALL:
         return None
     return f"exact search holds; the approximate one finds {recall:.1%} of it", True
 
@@ -252,8 +253,9 @@ def _confirmed(symptoms: Symptoms, hypothesis: str) -> tuple[float, int] | None:
 
 def prefix(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for texts that were embedded with another prefix, or without theirs."""
+    if symptoms.prefixed:
+        return f"{symptoms.prefixed:,} texts were sent with another prefix than now", True
     for hypothesis, told in (
-        ("without prefix", "was embedded without its prefix"),
         ("query prefix", "was embedded as a query"),
         ("doubled prefix", "was embedded with its prefix twice"),
     ):

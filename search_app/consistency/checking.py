@@ -149,7 +149,7 @@ async def _look(
     services: Services, request: CheckRequest, subject: Subject, asker: Asker, night: Night
 ) -> Subject:
     """Go through all layers, the cheapest first; gives the subject with references set."""
-    faults = await night.tried("integrity", _faults(services, subject, asker))
+    faults = await night.tried("integrity", _faults(services, subject, asker, night))
     seen = await night.tried("canaries", canaries.look(asker, subject.version, subject.canaries))
     if seen is not None:
         found, proof = seen
@@ -171,7 +171,7 @@ async def _look(
     return subject
 
 
-async def _faults(services: Services, subject: Subject, asker: Asker) -> Integrity:
+async def _faults(services: Services, subject: Subject, asker: Asker, night: Night) -> Integrity:
     async with transaction(services.engine) as connection:
         writing = not await locks.try_to_write(connection, subject.collection)
     found = await integrity.inspected(
@@ -180,6 +180,7 @@ async def _faults(services: Services, subject: Subject, asker: Asker) -> Integri
     texts = await integrity.texts_checked(
         services.engine, subject.index, subject.version, asker.embedder
     )
+    night.symptoms = replace(night.symptoms, prefixed=texts.prefixed)
     more = [
         *await integrity.collapsed(services.engine, subject.index),
         *integrity.stale_fault(texts),

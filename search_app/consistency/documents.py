@@ -79,29 +79,18 @@ def sampled(again: Again, near: Neighbours, noise: float) -> Sample:
         [distance(one, other) for one, other in zip(units, again.fresh, strict=True)], np.float64
     )
     exact = np.where(np.isfinite(again.stored), again.stored, 0).astype(np.float64)
-    texts = [text_of(each) for each in again.drawn]
     moved = between > max(SAME, 3 * noise)
     elsewhere, shifts = _elsewhere(again, near, moved, noise)
-    cut = leading(again.stored, again.fresh) if texts else None
+    cut = leading(again.stored, again.fresh) if again.drawn else None
     return Sample(
         between=between,
-        within=np.full(len(texts), noise),
+        within=np.full(len(again.drawn), noise),
         norms=np.linalg.norm(exact, axis=1),
-        lengths=np.array([each.tokens for each in again.drawn], np.int64),
-        marked={name: np.array([mark(text) for text in texts], np.bool_) for name, mark in MARKS},
         elsewhere=elsewhere,
         shifts=shifts,
         head=None if cut is None else cut[0],
         head_dimensions=None if cut is None else cut[1],
     )
-
-
-MARKS: Sequence[tuple[str, Callable[[str], bool]]] = (
-    ("newlines", lambda text: "\n" in text),
-    ("capitals", lambda text: text != text.lower()),
-    ("compatibility", lambda text: unicodedata.normalize("NFKC", text) != text),
-)
-"""Kinds of texts that a client may treat in its own way."""
 
 
 def _elsewhere(

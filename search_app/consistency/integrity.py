@@ -146,7 +146,6 @@ class Texts:
 
     stale: Sequence[UUID]
     prefixed: int
-    checked: int
 
 
 async def texts_checked(
@@ -154,7 +153,7 @@ async def texts_checked(
 ) -> Texts:
     """Compare the hash of the text that each vector was made of with that of its text now."""
     stale: list[UUID] = []
-    prefixed, checked, after = 0, 0, None
+    prefixed, after = 0, None
     while True:
         async with reading(engine) as connection:
             page = await chunks.recorded_after(connection, index.id, after, limit=PAGE)
@@ -162,12 +161,11 @@ async def texts_checked(
                 connection, index.id, [each.chunk_id for each in page]
             )
         if not page:
-            return Texts(stale=stale, prefixed=prefixed, checked=checked)
+            return Texts(stale=stale, prefixed=prefixed)
         after = page[-1].chunk_id
         for each in page:
             if (recorded := hashes.get(each.chunk_id)) is None:
                 continue
-            checked += 1
             text = indexed_text(each.context, each.text)
             if _hash(embedder.text_sent(text, "document")) == recorded:
                 continue

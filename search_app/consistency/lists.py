@@ -19,10 +19,10 @@ from search_app.consistency.ranking import (
     first_k,
     kendall_tau_b,
     material_change,
-    overlap,
     tolerance_of,
 )
 from search_app.identity import distance
+from search_app.list_measures import overlap, rbo
 from search_app.stores.base import VectorStore
 from search_app.types import Matrix, Vector
 
@@ -56,9 +56,19 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alike:
+    """How alike two lists are; they decide nothing. ``tau`` is None where one has ties alone."""
+
+    overlap: float
+    tau: float | None
+    rbo: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compared:
     """What became of one list.
 
+    ``against`` compares with the reference, ``within`` with the second send of tonight.
     ``distance`` is 1 - cos to the first reference send, ``noise`` the largest between tonight's
     sends, None where there was one. ``unsteady`` is None where the query was not repeated.
     """
@@ -69,10 +79,8 @@ class Compared:
     unsteady: bool | None
     distance: float
     noise: float | None
-    overlap: float
-    tau: float | None
-    overlap_within: float | None
-    tau_within: float | None
+    against: Alike
+    within: Alike | None
 
 
 async def ask_once(asker: Asker, references: Sequence[Reference], repeats: int) -> list[Asked]:
@@ -186,12 +194,11 @@ def compared(asked: Sequence[Asked], k: int, tolerance: float) -> list[Compared]
 
 def _compared(asked: Asked, k: int, tolerance: float) -> Compared:
     before, after = asked.before(), asked.after()
-    unsteady, within, tau_within, noise = None, None, None, _noise(asked)
+    unsteady, within = None, None
     if asked.repeat is not None:
         again = asked.vectors @ asked.repeat
         unsteady = beyond_tolerance(after[0], again, k, tolerance)
-        within = _overlap(after[0], again, k)
-        tau_within = _tau(after[0], again, k)
+        within = _alike(after[0], again, k)
     pair = material_change(before, after, k, tolerance) if len(asked.tonight) > 1 else None
     return Compared(
         asked=asked,
@@ -199,11 +206,9 @@ def _compared(asked: Asked, k: int, tolerance: float) -> Compared:
         near_tie=pair is None and differ(before[0], after[0], k),
         unsteady=unsteady,
         distance=distance(asked.reference.sends[0], asked.tonight[0]),
-        noise=noise,
-        overlap=_overlap(before[0], after[0], k),
-        tau=_tau(before[0], after[0], k),
-        overlap_within=within,
-        tau_within=tau_within,
+        noise=_noise(asked),
+        against=_alike(before[0], after[0], k),
+        within=within,
     )
 
 
@@ -212,13 +217,14 @@ def _noise(asked: Asked) -> float | None:
     return max((distance(sends[0], other) for other in sends[1:]), default=None)
 
 
-def _overlap(one: Vector, other: Vector, k: int) -> float:
-    return overlap(first_k(one, k).tolist(), first_k(other, k).tolist())
-
-
-def _tau(one: Vector, other: Vector, k: int) -> float | None:
-    both = np.union1d(first_k(one, k), first_k(other, k))
-    return kendall_tau_b(one[both], other[both])
+def _alike(one: Vector, other: Vector, k: int) -> Alike:
+    left, right = first_k(one, k), first_k(other, k)
+    both = np.union1d(left, right)
+    return Alike(
+        overlap=overlap(left.tolist(), right.tolist()),
+        tau=kendall_tau_b(one[both], other[both]),
+        rbo=rbo(left.tolist(), right.tolist()),
+    )
 
 
 def best_of(asked: Asked, scores: Vector, k: int) -> Mapping[UUID, float]:

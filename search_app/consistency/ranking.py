@@ -5,7 +5,6 @@ has and j that it has not, where the other ranks j before i. Pairs whose scores 
 tolerance are near-ties; their swaps are counted and decide nothing.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,12 +144,6 @@ def beyond_tolerance(one: Rows, other: Rows, k: int, tolerance: float) -> bool:
 def differ(one: Rows, other: Rows, k: int) -> bool:
     """Say whether two sends give other lists at all, order within them aside."""
     return set(first_k(one, k).tolist()) != set(first_k(other, k).tolist())
-
-
-def overlap(one: Sequence[object], other: Sequence[object]) -> float:
-    """Give the share of the longer list that both have; two empty lists are equal."""
-    longest = max(len(one), len(other))
-    return len(set(one) & set(other)) / longest if longest else 1.0
 
 
 def kendall_tau_b(one: Rows, other: Rows) -> float | None:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -15,7 +15,7 @@ from search_app.catalog.engine import reading
 from search_app.consistency.causes import Symptoms
 from search_app.consistency.evidence import average, interval, updated
 from search_app.consistency.integrity import Values
-from search_app.consistency.lists import Compared, best_of
+from search_app.consistency.lists import Alike, Compared, best_of
 from search_app.consistency.subject import CheckRequest, Subject
 from search_app.consistency.types import (
     Canaries,
@@ -84,16 +84,19 @@ def summed_lists(
         tolerance=tolerance,
         distances=[each.distance for each in compared],
         noise=[each.noise for each in compared if each.noise is not None],
-        overlap=_both([each.overlap for each in compared], [e.overlap_within for e in repeated]),
-        tau=_both([each.tau for each in compared], [each.tau_within for each in repeated]),
+        overlap=_both(compared, lambda alike: alike.overlap),
+        tau=_both(compared, lambda alike: alike.tau),
+        rbo=_both(compared, lambda alike: alike.rbo),
         recall=recall,
     )
 
 
 def _both(
-    against: Sequence[float | None], within: Sequence[float | None]
+    compared: Sequence[Compared], measure: Callable[[Alike], float | None]
 ) -> tuple[float, float] | None:
     """Give the mean against the reference and within the night, where both are known."""
+    against = [measure(each.against) for each in compared]
+    within = [measure(each.within) for each in compared if each.within is not None]
     known = [one for one in against if one is not None]
     same = [one for one in within if one is not None]
     return (statistics.fmean(known), statistics.fmean(same)) if known and same else None

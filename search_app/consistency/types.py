@@ -35,7 +35,6 @@ class FindingKind(StrEnum):
     TOO_FEW = "too_few_references"
     UNCERTAIN = "changes_without_alarm"
     UNREACHABLE = "unreachable"
-    UNSETTLED = "collection_changed"
     NOISY = "noisy"
     NEW_BUILD = "new_build"
     RECALL = "index_recall_fell"
@@ -50,7 +49,6 @@ SEVERITY: Mapping[FindingKind, Verdict] = {
     FindingKind.TOO_FEW: Verdict.INCONCLUSIVE,
     FindingKind.UNCERTAIN: Verdict.INCONCLUSIVE,
     FindingKind.UNREACHABLE: Verdict.INCONCLUSIVE,
-    FindingKind.UNSETTLED: Verdict.INCONCLUSIVE,
     FindingKind.NOISY: Verdict.WARN,
     FindingKind.NEW_BUILD: Verdict.WARN,
     FindingKind.RECALL: Verdict.WARN,
@@ -76,7 +74,6 @@ class FaultKind(StrEnum):
     ALTERED = "altered"
     NOT_FINITE = "not_finite"
     ZERO = "zero"
-    DIMENSIONS = "dimensions"
     NORM = "norm"
     GRID = "grid"
     COLLAPSED = "one_vector_for_different_texts"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from search_app.consistency.causes import RECALL
 from search_app.consistency.evidence import Evidence
 from search_app.consistency.types import (
     SEVERITY,
@@ -18,9 +19,6 @@ from search_app.consistency.types import (
 
 FEWEST = 30
 """References that must be compared before a night without findings counts as stable."""
-
-RECALL = 0.9
-"""Share of the exact list that the approximate index must find."""
 
 _ORDER = tuple(Verdict)
 
@@ -46,7 +44,6 @@ class Facts:
     reproducibility: Evidence
     baseline: Baseline = Baseline()
     unreachable: Sequence[str] = ()
-    unsettled: str | None = None
     fail_on_noisy: bool = False
 
 
@@ -64,8 +61,6 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield from _of_canaries(layers.canaries)
     for reason in facts.unreachable:
         yield _finding(FindingKind.UNREACHABLE, reason)
-    if facts.unsettled is not None:
-        yield _finding(FindingKind.UNSETTLED, facts.unsettled)
     if layers.queries is not None:
         yield from _of_queries(layers.queries, facts)
 

@@ -22,8 +22,8 @@ from search_app.comparison.asking import (
     logged,
     pair_of,
 )
-from search_app.comparison.measures import Change
 from search_app.errors import UnmovedError
+from search_app.list_measures import Change
 from search_app.web.collection_view import COMPARABLE, collection_url
 from search_app.web.deps import ServicesDep
 from search_app.web.highlight import snippet

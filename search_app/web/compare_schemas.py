@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from search_app.comparison.measures import Change
+from search_app.list_measures import Change
 from search_app.types import IndexState, Mode
 from search_app.web.compare_examples import EXAMPLES
 from search_app.web.schemas import Model

@@ -4,6 +4,7 @@ Every cause has a function of the facts that gives a finding or None; ``findings
 the order of the causes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,14 +51,14 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(ABC):
     """One cause with its evidence, the fields of each kind."""
 
     cause: ClassVar[Cause]
 
+    @abstractmethod
     def told(self) -> Told:
         """Say it."""
-        raise NotImplementedError
 
     def values(self) -> dict[str, JSON]:
         """Give the evidence by name."""
