@@ -151,7 +151,8 @@ async def retry(
     async with started(services, order, progress or Silent()) as run:
         async with transaction(services.engine) as connection:
             failed = await source_rows.failed(connection, run.collection)
-        run.tally.reached.sources_found = len(failed)
+        if queue is None:
+            run.tally.reached.sources_found = len(failed)
         await _read_again(services, run, failed, load, GONE, queue=queue)
         await _read_unfinished(services, run, load)
         for target in run.targets:
@@ -271,7 +272,8 @@ async def _read_with_help(
         return
     files = [source for part in first for source in part]
     pages = sum(isinstance(item, PageRef) for item in aside.others)
-    run.tally.reached.sources_found = len(files) + pages
+    before = run.tally.reached.sources_found or 0
+    run.tally.reached.sources_found = before + len(files) + pages
     run.writer.counts.skip(aside.skipped)
     await _read_all(services, run, how, [*aside.others, *files])
 
@@ -304,12 +306,19 @@ async def _read_again(
     """Read known sources with the options they were last read with."""
     gone = {source.uri: source for source in left if is_gone(source.uri)}
     await _give_up(services, run, list(gone.values()), if_gone)
-    uris = [source.uri for source in left if source.uri not in gone]
-    how = _How(load=load, as_before=True)
-    if queue is not None:
-        await _read_with_help(services, run, how, discover(uris), queue=queue)
-    elif uris:
-        await _read_all(services, run, how, discover(uris))
+    # Together where the options are the same: each reading ends in a proof of the model.
+    by_options: dict[LoadOptions, list[str]] = {}
+    for source in left:
+        if source.uri not in gone:
+            by_options.setdefault(load.with_kept(source.options), []).append(source.uri)
+    for options, uris in by_options.items():
+        # What was a file may be a folder by now: what is new in it is read like the file was.
+        how = _How(load=options, as_before=True)
+        found = discover(uris, exclude=options.exclude)
+        if queue is None:
+            await _read_all(services, run, how, found)
+        else:
+            await _read_with_help(services, run, how, found, queue=queue)
 
 
 async def _give_up(services: Services, run: Run, lost: Sequence[KnownSource], reason: str) -> None:
