@@ -14,7 +14,7 @@ from ingest.loaders.registry import supported
 from ingest.loaders.text import CODE_LANGUAGES
 from ingest.types import LoadedDocument
 from search_app.types import Chunking
-from search_app.web.words import CODE_TYPES, TYPES
+from search_app.words import CODE_TYPES, TYPES
 from tests.office_files import docx, epub, odf, paragraph, placeholder, pptx, rows, table, xlsx
 from tests.test_loaders import FILES, Desk, desk
 

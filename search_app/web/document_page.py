@@ -21,7 +21,7 @@ from search_app.web.passages import PassagePart, passage_parts
 from search_app.web.plain import is_markdown, plain
 from search_app.web.rendering import render
 from search_app.web.state import SearchState, read_state
-from search_app.web.words import CODE_TYPES
+from search_app.words import CODE_TYPES
 
 BEFORE = 40
 """Passages shown before the one asked for."""

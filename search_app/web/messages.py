@@ -1,6 +1,6 @@
 """What there is to translate, and the catalogs brought up to date with it (``make messages``).
 
-Messages are found in the templates, in Python where ``gettext_noop`` marks them, here and in why/,
+Messages are found in templates, in Python where ``gettext_noop`` marks them, here and in BESIDE,
 and in the API's description, which its page shows. Updating keeps translations, adds new messages
 without one, and drops those that nothing says any more; nothing is guessed.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir, extract_from_file
 from babel.messages.pofile import write_po
 
 from search_app.config import load_settings
@@ -21,8 +21,10 @@ from search_app.web.description import body_fields
 from search_app.web.translation import DEFAULT, LANGUAGES, catalog_path, read_catalog
 
 PACKAGE = Path(__file__).parent
-WHY = PACKAGE.parent / "why"
-"""Sentences that commands say too."""
+BESIDE = (PACKAGE.parent / "why", PACKAGE.parent / "reports")
+"""Sentences that commands say too, and templates that pages share with files."""
+
+WORDS = PACKAGE.parent / "words.py"
 
 _METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
 _OPTIONS = {
@@ -43,8 +45,14 @@ def extracted() -> Catalog:
     found = extract_from_dir(
         PACKAGE, _METHODS, _OPTIONS, keywords=_KEYWORDS, strip_comment_tags=True
     )
-    told = extract_from_dir(WHY, [("**.py", "python")], keywords=_KEYWORDS)
-    for file, line, message, comments, context in chain(found, told):
+    told = [
+        extract_from_dir(folder, _METHODS, _OPTIONS, keywords=_KEYWORDS, strip_comment_tags=True)
+        for folder in BESIDE
+    ]
+    own = (
+        (WORDS.name, *message) for message in extract_from_file("python", WORDS, keywords=_KEYWORDS)
+    )
+    for file, line, message, comments, context in chain(found, *told, own):
         catalog.add(message, locations=[(file, line)], auto_comments=comments, context=context)
     with TemporaryDirectory() as folder:
         description = create_app(load_settings(data_dir=Path(folder))).openapi()

@@ -7,7 +7,7 @@ only get in the way; on a document's page headings and lists still show as what 
 import re
 from collections.abc import Sequence
 
-from search_app.web.words import CODE_TYPES
+from search_app.words import CODE_TYPES
 
 _AS_IT_IS = CODE_TYPES.keys() | {"csv", "jsonl", "text", "tsv"}
 """Types whose text nobody wrote as Markdown: a star or a hash in it means itself."""

@@ -14,7 +14,7 @@ from search_app.web.assets import Assets
 from search_app.web.csrf import FormTokens
 from search_app.web.hits import source_parts
 from search_app.web.translation import LANGUAGES, language_of, translations
-from search_app.web.words import Words
+from search_app.words import Words
 
 TEMPLATES = Path(__file__).parent / "templates"
 THEME_COOKIE = "unmoved_theme"

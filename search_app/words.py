@@ -10,7 +10,8 @@ from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
 from markupsafe import Markup, escape
 
-from search_app.web.translation import gettext_noop, translations
+from search_app.translation import translations
+from search_app.wording import gettext_noop
 
 CODE_TYPES: Mapping[str, str] = {
     "c": "C",

@@ -1,0 +1,1 @@
+"""Checks as pages and as files that can be mailed: pure functions from what was kept of them."""
