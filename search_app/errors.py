@@ -4,6 +4,7 @@ UnmovedError
 ├── ConfigurationError          a setting is missing, contradictory or unreadable
 ├── InvalidInputError           a request that cannot be meant; the message says what to write
 │   ├── NotFoundError           a collection, document, run or index that is not there
+│   ├── CheckUnderWayError      another check of the same index has not ended
 │   └── TooLargeError           more bytes than the settings let in
 ├── SourceError                 one document cannot be read; the rest of the ingest goes on
 │   └── SourceGoneError         its server says that it is not there any more
@@ -21,6 +22,7 @@ UnmovedError
 ├── StoreError
 │   ├── StoreUnavailableError       unreachable; never to be read as empty
 │   └── StoreRefusedError           reachable, and says no: schema, space, dimension
+├── AlertNotSentError           nobody took an alert; it is tried again
 ├── BackupError                 a backup cannot be made, or is damaged; names the file
 └── CatalogError
     ├── CatalogUnavailableError     Postgres cannot be reached
@@ -43,6 +45,10 @@ class InvalidInputError(UnmovedError):
 
 class NotFoundError(InvalidInputError):
     """The thing named is not there."""
+
+
+class CheckUnderWayError(InvalidInputError):
+    """Another check of the same index has not ended."""
 
 
 class TooLargeError(InvalidInputError):
@@ -117,6 +123,10 @@ class StoreUnavailableError(StoreError):
 
 class StoreRefusedError(StoreError):
     """The vector store was reached and refused: schema, space, dimension."""
+
+
+class AlertNotSentError(UnmovedError):
+    """A webhook or a mail server did not take an alert."""
 
 
 class BackupError(UnmovedError):

@@ -41,7 +41,7 @@ from search_app.consistency.summing import (
 from search_app.consistency.types import CheckReport, Integrity, Layers, Spent
 from search_app.consistency.values import shared_format
 from search_app.consistency.verdict import Facts
-from search_app.errors import EmbedderError, InvalidInputError, StoreError
+from search_app.errors import CheckUnderWayError, EmbedderError, StoreError
 from search_app.identity import Outcome
 from search_app.types import Index, Matrix
 
@@ -92,7 +92,8 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
     """Check the index that answers searches of a collection, or another one that is kept.
 
     Raises:
-        InvalidInputError: the request cannot be meant, or another check is under way.
+        InvalidInputError: the request cannot be meant.
+        CheckUnderWayError: another check of the index has not ended.
         NotFoundError: there is no such collection or index.
         CatalogError: the catalog cannot be reached.
     """
@@ -139,7 +140,7 @@ async def _alone(services: Services, index: Index) -> AsyncIterator[None]:
     async with transaction(services.engine) as connection:
         statement = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
         if not await connection.scalar(statement, {"name": f"check {index.id}"}):
-            raise InvalidInputError(
+            raise CheckUnderWayError(
                 f"another check of index {str(index.id)[:8]} is under way; wait for it"
             )
         yield
