@@ -38,7 +38,10 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A live passage at its place among the hits; ``score`` is the one that put it there."""
+    """A live passage at its place among the hits; ``score`` is the one that put it there.
+
+    ``within_noise_of_next`` is as in a Hit.
+    """
 
     passage: Passage
     run_id: UUID
@@ -46,6 +49,7 @@ class Found:
     scores: Mapping[str, float]
     ranks: Mapping[str, int]
     similar: Sequence[UUID] = ()
+    within_noise_of_next: bool | None = None
 
 
 def merged(

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import pairwise
 from typing import TypedDict
 from uuid import UUID, uuid4
 
@@ -14,8 +14,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from search_app.bm25 import query_terms
-from search_app.catalog import lexicons, models, queries
-from search_app.catalog.engine import reading
+from search_app.catalog import lexicons, models, queries, query_cache
+from search_app.catalog.engine import reading, transaction
 from search_app.catalog.overview import collection_names
 from search_app.catalog.queries import LoggedSearch
 from search_app.catalog.serving import Serving, serving
@@ -44,6 +44,7 @@ from search_app.likeness import (
     seeds_of_document,
     strongest_terms,
 )
+from search_app.noise import Placing, distance, measured, placing, within_noise
 from search_app.question import Question, read_question
 from search_app.ranking import BM25, DENSE, LISTS, Found, Ranking, live_hits, merged, reranked
 from search_app.rerankers.base import Reranker
@@ -54,8 +55,8 @@ from search_app.types import Hit, Index, Mode, Notice, Scored, SearchResult, Ter
 LONGEST_QUERY = 2000
 """Most characters of a query; longer texts are documents, not questions."""
 
-MOST_FRESH = 10_000
-"""Query vectors remembered between two proofs of a model; further ones are embedded again."""
+MOST_DOUBTFUL = 100
+"""Hits in doubt whose vectors are loaded; of more, the bound that needs none is taken."""
 
 log = structlog.get_logger()
 
@@ -115,12 +116,17 @@ class _Search:
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """What the lists are asked with; None for a list that cannot be."""
+    """What the lists are asked with; None for a list that cannot be.
+
+    ``noise`` is the largest 1 - cos by which the vector may differ at another send, None where
+    nobody has measured that.
+    """
 
     vector: Vector | None
     terms: TermQuery | None
     unknown_words: Sequence[str]
     notices: list[Notice]
+    noise: float | None
 
 
 class _Options(TypedDict):
@@ -152,8 +158,6 @@ class Searcher:
         self._reranker = reranker
         self._keep_texts = keep_texts
         self._speller = Speller(engine)
-        # Query vectors embedded since the last proof, by model version and hash of the text.
-        self._fresh: defaultdict[UUID, dict[bytes, Vector]] = defaultdict(dict)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Find the best chunks by meaning, by words or by both, and log the search.
@@ -203,6 +207,7 @@ class Searcher:
             more=more,
             took_ms=(time.perf_counter() - started) * 1000,
             searched_at=datetime.now(UTC),
+            noise=None if prepared.vector is None else prepared.noise,
         )
         if request.logged:
             await self._log(request, target, result, prepared.vector)
@@ -290,10 +295,7 @@ class Searcher:
         """
         question = read_question(check_request(request))
         target = await self._target(request, question)
-        vector = target.vector
-        if vector is None:
-            vector = await self._embed(question.text, target)
-        return target, vector
+        return target, await self._embed(question.text, target)
 
     async def warm(self) -> None:
         """Load and prove the models of all active indexes, so that no search has to wait for it.
@@ -327,28 +329,34 @@ class Searcher:
         embedder = self._embedder(target.version.spec)
         async with reading(self._engine) as connection:
             canaries = await models.canaries(connection, target.version.id)
-        fresh = self._fresh[target.version.id]
+        began = time.monotonic()
         try:
             asked = await self._prover.ensure(
                 embedder, target.version, canaries, target.collection.name
             )
         except ModelMismatchError:
             # Nobody knows since when it was another model that answered.
-            fresh.clear()
+            async with transaction(self._engine) as connection:
+                await query_cache.distrust(connection, target.version.id)
             raise
-        if asked and fresh:
-            async with reading(self._engine) as connection:
-                for text_hash, vector in fresh.items():
-                    await queries.cache_vector(connection, target.version.id, text_hash, vector)
-            fresh.clear()
+        if asked:
+            async with transaction(self._engine) as connection:
+                await query_cache.prove(
+                    connection, target.version.id, seconds=time.monotonic() - began
+                )
+                await query_cache.trim(connection, target.version.id)
         return embedder
 
     async def _embed(self, query: str, target: Serving) -> Vector:
-        """Embed a query; its vector is kept for good only once the model proves itself again."""
-        fresh = self._fresh[target.version.id]
+        """Give the query's vector: the one that is kept, else a new one, which then is.
+
+        Until the model has proved itself again, what it gave is used only while a proof stands.
+        """
+        if target.vector is not None and target.proven:
+            return target.vector
         embedder = await self._proved(target)
-        if (known := fresh.get(_hash(query))) is not None:
-            return known
+        if target.vector is not None:
+            return target.vector
         asked = time.monotonic()
         try:
             received = await embedder.embed([query], "query")
@@ -362,9 +370,8 @@ class Searcher:
                 f"{embedder.spec} answered with {len(vector)} dimensions instead of "
                 f"{target.version.identity.dimensions}; another model may be answering"
             )
-        if len(fresh) < MOST_FRESH:
-            fresh[_hash(query)] = vector
-        return vector
+        async with reading(self._engine) as connection:
+            return await query_cache.keep(connection, target.version.id, _hash(query), vector)
 
     async def _prepare(self, search: _Search, target: Serving) -> _Prepared:
         """Make of the query what each list is asked with; what cannot be is noted, or raised."""
@@ -378,14 +385,18 @@ class Searcher:
             notices += [] if notice is None else [notice]
         if DENSE in lists:
             try:
-                vector = target.vector
-                if vector is None:
-                    vector = await self._embed(search.question.text, target)
+                vector = await self._embed(search.question.text, target)
             except EmbedderError as exc:
                 if terms is None:
                     raise
                 notices.append(Notice(kind="not_semantic", reason=str(exc)))
-        return _Prepared(vector=vector, terms=terms, unknown_words=unknown, notices=notices)
+        return _Prepared(
+            vector=vector,
+            terms=terms,
+            unknown_words=unknown,
+            notices=notices,
+            noise=measured(target.version.noise_floor, target.noise),
+        )
 
     async def _seeds(self, request: SimilarRequest) -> Seeds:
         match request.chunk_id, request.document_id:
@@ -409,7 +420,8 @@ class Searcher:
                 terms = await strongest_terms(self._engine, seeds, lexicon)
         if DENSE in lists:
             vector = await mean_vector(self._store(seeds.target.index.store), seeds)
-        return _Prepared(vector=vector, terms=terms, unknown_words=(), notices=notices)
+        # Stored vectors are what they are; nothing is sent anew.
+        return _Prepared(vector=vector, terms=terms, unknown_words=(), notices=notices, noise=0.0)
 
     async def _terms(
         self, search: _Search, target: Serving
@@ -453,7 +465,45 @@ class Searcher:
             prepared.notices.append(Notice(kind="not_all_looked_into", reason=reason))
         if reranker is not None:
             hits = await self._rerank(reranker, search, prepared, hits)
-        return hits[:last], len(hits) > last
+        # Behind the last place that can be paged to, the next is not known.
+        known = len(hits) > last or not cut
+        placed = placing(
+            lists,
+            weight=search.ranking.dense_weight,
+            method=search.ranking.method,
+            depth=_weighed(search),
+        )
+        marked = await self._marked(target.index, hits[: last + 1], placed, prepared.noise)
+        if not known and marked:
+            marked[-1] = replace(marked[-1], within_noise_of_next=None)
+        return marked[:last], len(hits) > last
+
+    async def _marked(
+        self, index: Index, hits: Sequence[Found], placed: Placing, noise: float | None
+    ) -> list[Found]:
+        """Mark the hits that another send of the query could put behind the next one.
+
+        Vectors are loaded only for those that their scores leave in doubt.
+        """
+        pairs = list(pairwise(hits))
+        marks = [within_noise(one, other, placed, noise) for one, other in pairs]
+        doubtful = [
+            place
+            for place, (mark, (one, other)) in enumerate(zip(marks, pairs, strict=True))
+            if mark and one.score != other.score and placed.by_distance
+        ]
+        if 0 < len(doubtful) <= MOST_DOUBTFUL:
+            wanted = {hit.passage.chunk_id for place in doubtful for hit in pairs[place]}
+            points = await self._store(index.store).fetch(index.id, sorted(wanted))
+            vectors = {point.chunk_id: point.vector for point in points}
+            for place in doubtful:
+                one, other = (vectors.get(hit.passage.chunk_id) for hit in pairs[place])
+                if one is not None and other is not None:
+                    marks[place] = within_noise(*pairs[place], placed, noise, distance(one, other))
+        return [
+            replace(hit, within_noise_of_next=mark)
+            for hit, mark in zip(hits, [*marks, False][: len(hits)], strict=True)
+        ]
 
     async def _lists(
         self, search: _Search, index: Index, prepared: _Prepared, depth: int
@@ -627,6 +677,7 @@ def _hits(search: _Search, target: Serving, found: Sequence[Found]) -> list[Hit]
             run_id=each.run_id,
             model_version_id=target.version.id,
             index_id=target.index.id,
+            within_noise_of_next=each.within_noise_of_next,
         )
         for rank, each in enumerate(found, start=1)
     ]

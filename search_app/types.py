@@ -235,6 +235,8 @@ class Hit:
     ranked it: of ``scores`` it is ``rerank``, ``fused``, ``dense`` or ``bm25``. ``scores`` and
     ``ranks`` have an entry for every list that found it among the hits that were fused.
     ``similar`` are passages that say nearly the same and were folded into this hit.
+    ``within_noise_of_next`` says that the hit and the next one have the same score, or scores so
+    near that another send of the query could swap them (see noise.py); None where that is unknown.
     """
 
     rank: int
@@ -251,6 +253,7 @@ class Hit:
     run_id: UUID
     model_version_id: UUID
     index_id: UUID
+    within_noise_of_next: bool | None = None
 
 
 Mode = Literal["hybrid", "semantic", "keyword"]
@@ -278,6 +281,8 @@ class SearchResult:
     ``search_id`` names it in the query log; a search for what is similar has no query and is not
     logged. ``unknown_words`` are words of the query that no passage of the index has;
     ``suggestion`` is the query with near words that some have, None where there are none.
+    ``noise`` is the largest 1 − cos that was measured between two sends of one text to the model,
+    None where none was sent or nothing was measured.
     """
 
     search_id: UUID
@@ -295,3 +300,4 @@ class SearchResult:
     more: bool
     took_ms: float
     searched_at: datetime
+    noise: float | None = None

@@ -441,7 +441,6 @@ class Unsteady(HashingEmbedder):
 async def test_the_query_had_another_vector(filled: Services, mode: Mode) -> None:
     await search(filled, mode=mode)
     filled._embedders["hashing:64"] = Unsteady("64")
-    filled.searcher._fresh.clear()
     run_sql(filled, "DELETE FROM query_vectors")
     answer = await why(filled, mode=mode)
     assert causes(answer) == ["found", "query_vector_changed"]

@@ -1,15 +1,13 @@
-"""What was asked: cached query vectors and the log of searches."""
+"""What was asked: the log of searches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog.tables import query_vectors
-from search_app.types import Collection, Mode, Vector
+from search_app.types import Collection, Mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +35,6 @@ class LoggedSearch:
     client: str
     mode: Mode
     id: UUID
-
-
-async def cache_vector(
-    connection: AsyncConnection, model_version_id: UUID, text_hash: bytes, vector: Vector
-) -> None:
-    """Keep a query's unit vector; the first one kept stays, so that answers stay the same."""
-    await connection.execute(
-        postgresql.insert(query_vectors)
-        .values(
-            model_version_id=model_version_id,
-            text_hash=text_hash,
-            vector=vector.astype("<f4").tobytes(),
-        )
-        .on_conflict_do_nothing()
-    )
 
 
 _LOG = text(

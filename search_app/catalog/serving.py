@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog import collections, indexes, lexicons, models
 from search_app.catalog.lexicons import Lexicon
+from search_app.catalog.tables import checks, model_versions, query_vectors
 from search_app.catalog.tables import collections as collection_table
 from search_app.catalog.tables import indexes as index_table
 from search_app.catalog.tables import lexicons as lexicon_table
-from search_app.catalog.tables import model_versions, query_vectors
 from search_app.errors import InvalidInputError
 from search_app.types import Collection, Index, IndexState, ModelVersion, Vector
 
@@ -23,7 +23,9 @@ from search_app.types import Collection, Index, IndexState, ModelVersion, Vector
 class Serving:
     """An index of a collection, its model, and the query's vector if it is known.
 
-    ``lexicon`` is None where the index was never given terms.
+    ``proven`` says that the model proved itself after it gave the vector; ``noise`` is the largest
+    1 - cos that the latest check of the index saw between two sends of a query, None where none
+    did. ``lexicon`` is None where the index was never given terms.
     """
 
     collection: Collection
@@ -31,14 +33,26 @@ class Serving:
     version: ModelVersion
     vector: Vector | None
     lexicon: Lexicon | None
+    proven: bool = False
+    noise: float | None = None
 
 
+_NOISE = (
+    select(checks.c.noise_max)
+    .where(checks.c.index_id == index_table.c.id, checks.c.noise_max.is_not(None))
+    .order_by(checks.c.created_at.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("check_noise")
+)
 _KEPT = (
     select(
         collection_table.c.id,
         *index_table.c,
         *model_versions.c,
         query_vectors.c.vector,
+        query_vectors.c.proven,
+        _NOISE,
         *lexicons.COLUMNS,
     )
     .join(index_table, index_table.c.collection_id == collection_table.c.id)
@@ -90,6 +104,8 @@ async def serving(
         version=models.from_row(row),
         vector=None if known is None else np.frombuffer(known, dtype="<f4"),
         lexicon=lexicons.from_row(row),
+        proven=bool(row[query_vectors.c.proven]),
+        noise=row["check_noise"],
     )
 
 

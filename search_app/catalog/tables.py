@@ -400,6 +400,8 @@ query_vectors = Table(
     Column("text_hash", LargeBinary, primary_key=True),
     # Unit vector, float32 little-endian.
     Column("vector", LargeBinary, nullable=False),
+    # False until the model has proved itself after it gave the vector.
+    Column("proven", Boolean, nullable=False),
     _time("created_at"),
 )
 
@@ -502,4 +504,53 @@ check_sends = Table(
     Column("sends", Integer, nullable=False),
     Column("vectors", LargeBinary, nullable=False),
     Index("ix_check_sends_reference_id", "reference_id"),
+)
+
+check_nights = Table(
+    "check_nights",
+    metadata,
+    # When every collection is checked: a row for each way that workers were told.
+    Column("timing", Text, primary_key=True),
+    Column("next_at", DateTime(timezone=True), nullable=False),
+)
+
+check_jobs = Table(
+    "check_jobs",
+    metadata,
+    # Which check a job ended with; a job that is forgotten leaves its row, which is small.
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    _reference("check_id", "checks"),
+    Index("ix_check_jobs_check_id", "check_id"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _id(),
+    # What it is about, so that the same is said once, whoever notices it.
+    Column("key", Text, nullable=False, unique=True),
+    # fail or no_check.
+    Column("kind", Text, nullable=False),
+    _reference("collection_id", "collections"),
+    Column("payload", JSONB, nullable=False),
+    _time("created_at"),
+    Index("ix_alerts_collection_id", "collection_id"),
+    Index("ix_alerts_created_at", "created_at"),
+)
+
+alert_deliveries = Table(
+    "alert_deliveries",
+    metadata,
+    Column("alert_id", Uuid, ForeignKey("alerts.id", ondelete="CASCADE"), primary_key=True),
+    # webhook or mail.
+    Column("channel", Text, primary_key=True),
+    # waiting, sent or failed: given up.
+    Column("status", Text, nullable=False, server_default=text("'waiting'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # Why the latest attempt failed.
+    Column("reason", Text),
+    _time("due_at"),
+    _time("sent_at", null=True),
+    CheckConstraint("status IN ('waiting', 'sent', 'failed')", name="ck_alert_deliveries_status"),
+    Index("ix_alert_deliveries_due_at", "due_at", postgresql_where=text("status = 'waiting'")),
 )
