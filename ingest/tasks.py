@@ -14,6 +14,7 @@ from procrastinate.jobs import Job
 
 from ingest import pipeline
 from ingest.deletion import Deleted, delete_collection
+from ingest.nightly import check_for_job
 from ingest.pipeline import IngestRequest
 from ingest.reindex import ReindexReport, ReindexRequest
 from ingest.reindex import reindex as build_index
@@ -25,16 +26,35 @@ from search_app.bootstrap import Services
 from search_app.catalog.engine import transaction
 from search_app.errors import (
     CatalogUnavailableError,
+    CheckUnderWayError,
     EmbedderUnavailableError,
     StoreUnavailableError,
     UnmovedError,
 )
-from search_app.jobs.types import DELETE, INGEST, MOST_ATTEMPTS, PART, QUEUE, REINDEX, REMOVE, RETRY
+from search_app.jobs.checked import Checked
+from search_app.jobs.types import (
+    CHECK,
+    DELETE,
+    INGEST,
+    MOST_ATTEMPTS,
+    PART,
+    QUEUE,
+    REINDEX,
+    REMOVE,
+    RETRY,
+)
 from search_app.jobs.upkeep import forget_failure, note_failure
 from search_app.types import JSON, RunStatus
 
-PASSING = (CatalogUnavailableError, EmbedderUnavailableError, StoreUnavailableError)
+PASSING = (
+    CatalogUnavailableError,
+    CheckUnderWayError,
+    EmbedderUnavailableError,
+    StoreUnavailableError,
+)
 """Errors that waiting may mend; any other fails the job at once."""
+
+Outcome = IngestReport | Deleted | Helped | ReindexReport | Checked
 
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 300
@@ -177,6 +197,12 @@ def make_app(services: Services, tell: Tell) -> App:
         work = delete_collection(services, collection, waiting=lambda: None, job_id=context.job.id)
         await _do(services, context, tell, work)
 
+    @app.task(name=CHECK, queue=QUEUE, retry=_Again(), pass_context=True)
+    async def check(context: JobContext, *, collection: str) -> None:
+        job = context.job
+        work = check_for_job(services, collection, job_id=job.id or 0, attempts=job.attempts)
+        await _do(services, context, tell, work)
+
     # Hardly ever due. But only with a periodic task does procrastinate watch over all that its
     # worker does, and end it when the connection is lost.
     @app.periodic(cron="0 0 29 2 *")
@@ -208,7 +234,7 @@ async def _do(
     services: Services,
     context: JobContext,
     tell: Tell,
-    work: Awaitable[IngestReport | Deleted | Helped | ReindexReport],
+    work: Awaitable[Outcome],
 ) -> None:
     """Do the work of a job, and keep and tell how it went."""
     job = context.job
@@ -255,7 +281,7 @@ async def _do(
         await forget_failure(connection, job_id)
 
 
-def _checked(report: IngestReport | Deleted | Helped | ReindexReport) -> dict[str, JSON]:
+def _checked(report: Outcome) -> dict[str, JSON]:
     """Give the counts of a run that did something.
 
     Raises:
@@ -268,6 +294,8 @@ def _checked(report: IngestReport | Deleted | Helped | ReindexReport) -> dict[st
                 f"{report.uncut:,} documents: {report.errors[0].reason if report.errors else ''}"
             )
         return {"chunks": {"embedded": report.embedded, "reused": report.copied}}
+    if isinstance(report, Checked):
+        return {"check": str(report.check_id), "verdict": report.verdict}
     if isinstance(report, Deleted):
         return {"documents": {"removed": report.documents}}
     if isinstance(report, Helped):

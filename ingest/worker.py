@@ -12,12 +12,14 @@ from procrastinate.exceptions import ProcrastinateException
 
 from ingest import retiring
 from ingest.tasks import Event, Tell, make_app
+from search_app.alerts.telling import keep_telling
 from search_app.bootstrap import Services, open_services
-from search_app.catalog import queries
+from search_app.catalog import alerts, queries
 from search_app.catalog.engine import transaction
 from search_app.config import Settings
 from search_app.errors import CatalogError
 from search_app.jobs import schedules
+from search_app.jobs.nightly import enqueue_checks, nightly_of
 from search_app.jobs.types import QUEUE, SILENT_S, JobStatus
 from search_app.jobs.upkeep import forget_old, take_over
 
@@ -68,7 +70,7 @@ async def work(settings: Settings, duty: Duty, *, ready: Callable[[], None], tel
     while True:
         began = time.monotonic()
         try:
-            connections = max(10, 4 + CONNECTIONS_OF_A_JOB * duty.concurrency)
+            connections = max(10, 5 + CONNECTIONS_OF_A_JOB * duty.concurrency)
             async with open_services(settings, connections=connections) as services:
                 reached = True
                 await _serve(services, duty, ready, tell)
@@ -107,6 +109,7 @@ async def _serve(services: Services, duty: Duty, ready: Callable[[], None], tell
                 )
             ),
             asyncio.create_task(_keep_up(services, tell)),
+            asyncio.create_task(keep_telling(services)),
         }
         ready()
         try:
@@ -136,6 +139,7 @@ async def _keep_up(services: Services, tell: Tell) -> None:
         if time.monotonic() - forgotten > _FORGET_S:
             async with transaction(services.engine) as connection:
                 await forget_old(connection)
+                await alerts.forget_old(connection)
             await forget_searches(services)
             forgotten = time.monotonic()
 
@@ -167,7 +171,9 @@ async def _upkeep(services: Services, tell: Tell) -> None:
             )
         )
 
-    for due in await schedules.enqueue_due(services.engine):
+    nightly = nightly_of(services.settings)
+    checks = await enqueue_checks(services.engine, nightly) if nightly else []
+    for due in [*await schedules.enqueue_due(services.engine), *checks]:
         tell(Event(event="due", job=due.id, kind=due.kind, collection=due.collection))
 
 

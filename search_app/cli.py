@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search_app.cli_alerts import alert_test, alerts
 from search_app.cli_backup import backup, restore
+from search_app.cli_cache import cache
 from search_app.cli_explain import explain, passage_id
 from search_app.cli_why import day_of, mode_of, why
 from search_app.config import Settings, describe_settings, load_settings
@@ -29,8 +31,11 @@ app = typer.Typer(
 
 app.command()(explain)
 app.command()(why)
+app.command()(alerts)
+app.command()(alert_test)
 app.command()(backup)
 app.command()(restore)
+app.add_typer(cache, name="cache")
 
 SHOWN_TEXT = 300
 """Characters of a passage that a terminal shows."""
@@ -274,6 +279,7 @@ def result_json(result: SearchResult) -> JSON:
         "model_version_id": str(result.model_version_id),
         "model": result.model,
         "exact": result.exact,
+        "noise": result.noise,
         "took_ms": round(result.took_ms, 3),
     }
 
@@ -293,6 +299,7 @@ def _hit_json(hit: Hit) -> JSON:
         "run_id": str(hit.run_id),
         "model_version_id": str(hit.model_version_id),
         "index_id": str(hit.index_id),
+        "within_noise_of_next": hit.within_noise_of_next,
     }
 
 
@@ -304,7 +311,10 @@ def _print(result: SearchResult) -> None:
     for hit in result.hits:
         where = printable(" › ".join(hit.heading_path) or hit.document.title)
         page = f" · page {hit.page}" if hit.page else ""
-        console.print(Text(f"{hit.rank:>3}  {hit.score:.4f}  ", "bold") + Text(where, "bold cyan"))
+        mark = "≈" if hit.within_noise_of_next else " "
+        console.print(
+            Text(f"{hit.rank:>3}{mark} {hit.score:.4f}  ", "bold") + Text(where, "bold cyan")
+        )
         console.print(
             Text(
                 f"             {printable(hit.document.uri)}{page} · {hit.document.language}", "dim"
@@ -313,6 +323,8 @@ def _print(result: SearchResult) -> None:
         text = printable(" ".join(hit.text.split()))
         shown = text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "…"
         console.print(Text(f"     {shown}\n"))
+    if any(hit.within_noise_of_next for hit in result.hits):
+        console.print(Text(_noise_told(result.noise), "dim"))
     if result.suggestion is not None:
         console.print(f"did you mean: {printable(result.suggestion)}", style="yellow", markup=False)
     for notice in result.notices:
@@ -325,6 +337,13 @@ def _print(result: SearchResult) -> None:
             "dim",
         )
     )
+
+
+def _noise_told(noise: float | None) -> str:
+    told = "≈ as good as the next: equal scores"
+    if noise:
+        told += f", or nearer than the model's noise (1 - cos up to {noise:.1e})"
+    return f"{told}; their order says nothing"
 
 
 def _print_golden(report: "GoldenReport") -> None:

@@ -1,15 +1,17 @@
 """Settings: the only file that reads the environment. Everything else is given arguments."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -22,6 +24,9 @@ from search_app.fusion import DENSE_WEIGHT
 
 ENV_FILE = ".env"
 PREFIX = "UNMOVED_"
+TIME_OF_DAY = re.compile("([01]?[0-9]|2[0-3]):([0-5][0-9])")
+_FIELDS_OF_CRON = 5
+_MAIL_ADDRESS = re.compile(r"[^@\s,<>\"]+@[^@\s,<>\"]+")
 SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 
 
@@ -54,7 +59,7 @@ class Settings(BaseSettings):
     embedder: str = Field(
         default="bundled",
         description=(
-            "The embedder of new collections: bundled, openai:MODEL, "
+            "The embedder of new collections: bundled, openai:MODEL, onnx:FOLDER, "
             "sentence-transformers:NAME_OR_PATH or hashing:DIM."
         ),
     )
@@ -131,12 +136,17 @@ class Settings(BaseSettings):
         default=False, description="Fetch pages from private and loopback addresses too."
     )
     threads: int = Field(
-        default=0, ge=0, description="Threads of the bundled model; 0: one for each core."
+        default=0, ge=0, description="Threads of bundled and ONNX models; 0: one for each core."
     )
     sentence_transformers_batch_size: int = Field(
         default=1,
         ge=1,
         description="Texts in one call of sentence-transformers; 1 keeps vectors independent.",
+    )
+    onnx_batch_size: int = Field(
+        default=1,
+        ge=1,
+        description="Texts in one batch of an ONNX model; 1 keeps vectors independent.",
     )
     openai_base_url: str | None = Field(
         default=None, description="Address of an OpenAI-compatible endpoint, ending in /v1."
@@ -196,6 +206,49 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days that searches are kept, with the feedback on their hits; 0: for ever.",
     )
+    check_at: str = Field(
+        default="03:00",
+        description=(
+            "When workers check every collection: a time of day, a cron line such as "
+            "0 3 * * 1-5, or off."
+        ),
+    )
+    check_timezone: str = Field(
+        default="",
+        description="Time zone of UNMOVED_CHECK_AT, such as Asia/Tokyo; empty: the machine's.",
+    )
+    public_url: str = Field(
+        default="", description="Address that people reach the web page at, for links in alerts."
+    )
+    alert_after_days: int = Field(
+        default=2,
+        ge=0,
+        le=365,
+        description="Days without a check that came to a conclusion, after which that is said; "
+        "0: never.",
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        default=None, description="Address that alerts are posted to as JSON."
+    )
+    alert_webhook_secret: SecretStr | None = Field(
+        default=None, description="Signs what is posted there, by HMAC-SHA256."
+    )
+    smtp_host: str = Field(default="", description="Mail server that alerts are handed to.")
+    smtp_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Its port; 0: 587 for starttls, 465 for tls, 25 for none.",
+    )
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the way to the mail server is encrypted."
+    )
+    smtp_user: str = Field(default="", description="Name to log in with, where it wants one.")
+    smtp_password: SecretStr | None = Field(default=None, description="The password to that name.")
+    alert_mail_from: str = Field(default="", description="Sender of alerts by mail.")
+    alert_mail_to: str = Field(
+        default="", description="Who gets alerts by mail: addresses, comma-separated."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="What is written to standard error."
     )
@@ -219,6 +272,74 @@ class Settings(BaseSettings):
         if not readable:
             raise ValueError("must be an address like postgresql://user:password@host:5432/name")
         return value
+
+    @field_validator("check_at", mode="after")
+    @classmethod
+    def _time_or_cron(cls, value: str) -> str:
+        from croniter import croniter
+
+        text = " ".join(value.split()).lower()
+        is_cron = len(text.split(" ")) == _FIELDS_OF_CRON and croniter.is_valid(text)
+        if text != "off" and not is_cron and not TIME_OF_DAY.fullmatch(text):
+            raise ValueError(
+                "must be a time of day such as 03:00, a cron line such as 0 3 * * *, or off"
+            )
+        return text
+
+    @field_validator("check_timezone", mode="after")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        try:
+            if value.strip():
+                ZoneInfo(value.strip())
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be a time zone such as Asia/Tokyo or UTC") from None
+        return value.strip()
+
+    @field_validator("public_url", mode="after")
+    @classmethod
+    def _page_address(cls, value: str) -> str:
+        if value.strip() and not _is_web_address(value.strip()):
+            raise ValueError("must be an address like https://search.example.org")
+        return value.strip().rstrip("/")
+
+    @field_validator("alert_webhook_url", mode="after")
+    @classmethod
+    def _webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        if not _is_web_address(value.get_secret_value().strip()):
+            # Not repeated: such addresses often hold a key.
+            raise ValueError("must be an address like https://example.org/hook")
+        return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("alert_mail_from", "alert_mail_to", mode="after")
+    @classmethod
+    def _mail_addresses(cls, value: str, info: ValidationInfo) -> str:
+        if info.field_name == "alert_mail_from" and "," in value:
+            raise ValueError("must be one mail address")
+        for address in filter(None, (part.strip() for part in value.split(","))):
+            if not _MAIL_ADDRESS.fullmatch(address):
+                raise ValueError(f"has {address[:80]!r}, which is no mail address")
+        return value.strip()
+
+    @field_validator("alert_mail_to", mode="after")
+    @classmethod
+    def _complete_mail(cls, value: str, info: ValidationInfo) -> str:
+        for needed in ("smtp_host", "alert_mail_from"):
+            if value and not info.data.get(needed):
+                raise ValueError(f"needs {PREFIX}{needed.upper()} too")
+        return value
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        (parts.hostname or "").encode("idna")
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return usable and text.isascii() and text.isprintable() and " " not in text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,7 @@ async def _work(
 def _line(event: "Event") -> str:
     done = event.counts.get("documents", {})
     counts = " · ".join(f"{number:,} {name}" for name, number in done.items() if number)
+    counts = counts or event.counts.get("verdict", "")
     parts = [f"job {event.job}", event.event, event.kind, event.collection, counts, event.reason]
     return printable("  ".join(part for part in parts if part))
 

@@ -14,6 +14,7 @@ from search_app.catalog.engine import transaction
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.jobs.looking import find
 from search_app.jobs.types import (
+    CHECK,
     DELETE,
     INGEST,
     PART,
@@ -24,6 +25,8 @@ from search_app.jobs.types import (
     Job,
     builders_lock_of,
     check_queue,
+    checks_lock_of,
+    lock_for,
     lock_of,
 )
 from search_app.types import JSON
@@ -172,6 +175,26 @@ async def enqueue_reindex(
         )
 
 
+async def enqueue_check(engine: AsyncEngine, *, collection: str) -> Job:
+    """Ask for the active index of a collection to be checked.
+
+    Raises:
+        NotFoundError: there is no such collection.
+    """
+    async with transaction(engine) as connection:
+        return await enqueue_check_with(connection, collection)
+
+
+async def enqueue_check_with(connection: AsyncConnection, collection: str) -> Job:
+    """Ask for a check over a connection, in its transaction.
+
+    Raises:
+        NotFoundError: there is no such collection.
+    """
+    await collections.get(connection, collection)
+    return await _enqueue(connection, CHECK, collection, {})
+
+
 async def enqueue_delete(engine: AsyncEngine, *, collection: str) -> Job:
     """Ask for a collection to be deleted, with its documents, vectors and indexes.
 
@@ -204,7 +227,7 @@ async def cancel_waiting(
     """Take all jobs that wait for a collection out of the queue, one excepted; say how many."""
     rows = await connection.execute(
         _CANCEL_WAITING,
-        {"locks": [lock_of(collection), builders_lock_of(collection)], "besides": besides},
+        {"locks": [of(collection) for of in _LOCKS], "besides": besides},
     )
     return len(rows.all())
 
@@ -244,7 +267,7 @@ async def _enqueue(
         "queue": queue,
         "task": kind,
         "collection_lock": lock_of(collection),
-        "lock": builders_lock_of(collection) if kind == REINDEX else lock_of(collection),
+        "lock": lock_for(kind, collection),
         "args": json.dumps({"collection": collection, **arguments}),
     }
     # One at a time, so that two who ask for the same get the same job.
@@ -257,6 +280,8 @@ async def _enqueue(
     deferred = await connection.scalar(_DEFER, values)
     return await find(connection, deferred[0])
 
+
+_LOCKS = (lock_of, builders_lock_of, checks_lock_of)
 
 _USER = re.compile("https?://[^/?#]*@")
 

@@ -86,6 +86,8 @@ def _job(row: Any) -> Job:
         workers=row.workers,
         run_seconds=row.run_seconds,
         reason=row.reason,
+        check_id=row.check_id,
+        verdict=row.verdict,
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -129,11 +131,13 @@ _JOBS = """
             (SELECT count(*) FROM runs AS parts WHERE parts.part_of = latest.id
              AND (latest.status <> 'running' OR parts.status = 'running')))
         END AS workers,
-        job_failures.reason, times.*
+        job_failures.reason, checks.id AS check_id, checks.verdict, times.*
     FROM procrastinate_jobs AS jobs
     LEFT JOIN procrastinate_workers AS workers ON workers.id = jobs.worker_id
         AND workers.last_heartbeat > now() - make_interval(secs => :silent)
     LEFT JOIN job_failures ON job_failures.job_id = jobs.id
+    LEFT JOIN check_jobs ON check_jobs.job_id = jobs.id
+    LEFT JOIN checks ON checks.id = check_jobs.check_id
     LEFT JOIN LATERAL (
         SELECT runs.id, runs.counts, runs.progress, runs.status,
             CAST(extract(epoch FROM coalesce(runs.finished_at, now()) - runs.started_at)

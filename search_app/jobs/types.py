@@ -19,10 +19,13 @@ INGEST, REMOVE, RETRY, DELETE = "ingest", "remove", "retry", "delete"
 REINDEX = "reindex"
 """Building an index beside the one that answers; other jobs of the collection go on meanwhile."""
 
+CHECK = "check"
+"""Checking the active index, beside whatever else is done with the collection."""
+
 PART = "part"
 """A helper of a job: it takes part in its run, see ``ingest.sharing``. Nobody asks for it."""
 
-KINDS = (INGEST, REMOVE, RETRY, DELETE, REINDEX)
+KINDS = (INGEST, REMOVE, RETRY, DELETE, REINDEX, CHECK)
 """What is asked for and shown; a queue may hold other tasks too, of the queue itself."""
 
 SILENT_S = 20
@@ -54,14 +57,15 @@ class JobStatus(StrEnum):
 class Job:
     """A piece of queued work.
 
-    ``kind`` is ingest, remove, retry, delete or reindex; ``queue`` where it waits. ``arguments``
-    are paths and web addresses: what to ingest, or which sources to remove. ``run_id`` is the
-    latest run that works on it or did; a job that was interrupted has several. ``counts`` are that
-    run's so far, in the shape that ``ingest add --json`` prints, and ``progress`` says how far it
-    is: sources_found (None until counted), sources_read, chunks_planned, chunks_written; both are
-    empty before the run begins. ``failures`` is how many sources failed in it; ``workers`` how many
-    take part in it now, or did. ``run_seconds`` is how long that run has gone on, or took.
-    ``reason`` says why the job failed, or why it waits to be tried again.
+    ``kind`` is ingest, remove, retry, delete, reindex or check; ``queue`` where it waits.
+    ``arguments`` are paths and web addresses: what to ingest, or which sources to remove.
+    ``run_id`` is the latest run that works on it or did; a job that was interrupted has several.
+    ``counts`` are that run's so far, in the shape that ``ingest add --json`` prints, and
+    ``progress`` says how far it is: sources_found (None until counted), sources_read,
+    chunks_planned, chunks_written; both are empty before the run begins. ``failures`` is how many
+    sources failed in it; ``workers`` how many take part in it now, or did. ``run_seconds`` is how
+    long that run has gone on, or took. ``reason`` says why the job failed, or why it waits to be
+    tried again. ``check_id`` and ``verdict`` are what a check came to.
     """
 
     id: int
@@ -80,6 +84,8 @@ class Job:
     workers: int
     run_seconds: float | None
     reason: str | None
+    check_id: UUID | None
+    verdict: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -91,6 +97,7 @@ class Job:
             **asdict(self),
             **{name: moment and moment.isoformat() for name, moment in times.items()},
             "run_id": self.run_id and str(self.run_id),
+            "check_id": self.check_id and str(self.check_id),
             "arguments": list(self.arguments),
             "rate": None if self.rate is None else round(self.rate, 1),
             "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
@@ -147,3 +154,14 @@ def lock_of(collection: str) -> str:
 def builders_lock_of(collection: str) -> str:
     """Name the lock of the jobs that build indexes of a collection, beside the others."""
     return f"indexes of collection {collection}"
+
+
+def checks_lock_of(collection: str) -> str:
+    """Name the lock of the jobs that check a collection, beside the others."""
+    return f"checks of collection {collection}"
+
+
+def lock_for(kind: str, collection: str) -> str:
+    """Name the lock that a job of a kind takes."""
+    locks = {REINDEX: builders_lock_of, CHECK: checks_lock_of}
+    return locks.get(kind, lock_of)(collection)

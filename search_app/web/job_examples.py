@@ -31,6 +31,8 @@ _JOB: Mapping[str, JSON] = {
     "rate": 41.5,
     "seconds_left": 33.0,
     "reason": None,
+    "check_id": None,
+    "verdict": None,
     "created_at": _RUN["started_at"],
     "started_at": _RUN["started_at"],
     "finished_at": None,

@@ -54,7 +54,8 @@ class JobJson(Model):
     ``progress`` and ``counts`` are those of the run ``run_id``, so far or in the end; ``failures``
     is how many sources failed in it, ``workers`` how many take part in it or did. ``rate`` is in
     chunks a second; ``seconds_left`` is estimated from what is read, null where that says nothing.
-    ``reason`` says why the job failed or waits to be tried again.
+    ``reason`` says why the job failed or waits to be tried again. ``check_id`` and ``verdict`` are
+    what a check came to.
     """
 
     id: int
@@ -74,6 +75,8 @@ class JobJson(Model):
     rate: float | None
     seconds_left: float | None
     reason: str | None
+    check_id: UUID | None
+    verdict: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -9,6 +9,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from search_app.alerts.telling import keep_telling
 from search_app.bootstrap import open_services
 from search_app.config import Settings
 from search_app.errors import ConfigurationError
@@ -34,11 +35,14 @@ async def serve_forever(settings: Settings, *, worker: bool = True) -> None:
     with _listen(settings) as listener:
         async with open_services(settings) as services:
             warming = asyncio.create_task(services.searcher.warm())
+            # Here too, since a worker that is dead does not say so.
+            telling = asyncio.create_task(keep_telling(services))
             try:
                 async with worker_beside() if worker else nullcontext():
                     await _serve(create_app(settings, services), listener, worker=worker)
             finally:
                 warming.cancel()
+                telling.cancel()
 
 
 async def _serve(app: FastAPI, listener: socket.socket, *, worker: bool) -> None:
