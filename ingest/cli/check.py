@@ -8,10 +8,12 @@ import typer
 from typer.core import TyperCommand
 
 from ingest.cli.app import app
+from ingest.cli.checks import HtmlFile, Language, check_html, save_html
 from ingest.cli.tables import AsJson
 from search_app.config import Settings, load_settings
 from search_app.console import fail, print_json, printable, wait_for
 from search_app.errors import ConfigurationError, InvalidInputError, UnmovedError
+from search_app.translation import DEFAULT
 
 if TYPE_CHECKING:
     from search_app.consistency.types import CheckReport, Queries
@@ -65,6 +67,8 @@ def check(
             help="Take what that check saw as the new baseline, instead of checking.",
         ),
     ] = "",
+    html: HtmlFile = None,
+    language: Language = DEFAULT,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -75,6 +79,8 @@ def check(
     """
     try:
         _check_fail_on(fail_on)
+        if html is not None:
+            check_html(html, language)
         settings = load_settings()
         if accept:
             _accept(settings, accept)
@@ -106,7 +112,19 @@ def check(
         print_json(in_json(report))
     else:
         _print(report)
-    raise typer.Exit(report.verdict.exit_code)
+    code = report.verdict.exit_code
+    if html is not None and not _saved(settings, report, html, language):
+        code = code or INTERNAL
+    raise typer.Exit(code)
+
+
+def _saved(settings: Settings, report: "CheckReport", html: Path, language: str) -> bool:
+    try:
+        save_html(settings, str(report.check_id), html, language)
+    except UnmovedError as exc:
+        fail(str(exc))
+        return False
+    return True
 
 
 def _check_fail_on(text: str) -> None:
