@@ -38,6 +38,9 @@ MOST_NOISE = 2e-2
 SAME_MODEL_LIMIT = 1e-3
 """Least 1 − cos that makes another model; two builds of one engine were seen 1.2e-4 apart."""
 
+REPEATS = 3
+"""Sends that must confirm a difference which noise might explain."""
+
 _LONG = (
     "The archive keeps every letter that the observatory received between the two expeditions, "
     "sorted by the day of arrival and copied twice by hand. "
@@ -111,7 +114,8 @@ class Proof:
     """The outcome of asking a model for its canaries, and the canary that decided it.
 
     ``distances`` are 1 - cos to the registered vectors by the canary's name, the least of all
-    sends; ``vectors`` what the first send of each gave.
+    sends; ``vectors`` what the first send of each gave. ``decided_after`` texts it was clear that
+    another model answers; None where none does.
     """
 
     outcome: Outcome
@@ -120,6 +124,7 @@ class Proof:
     library_versions: Mapping[str, str]
     distances: Mapping[str, float] = field(default_factory=dict)
     vectors: Mapping[str, Vector] = field(default_factory=dict)
+    decided_after: int | None = None
 
 
 def distance(left: Vector, right: Vector) -> float:
@@ -220,13 +225,17 @@ async def prove(
         )
     outcome = Outcome.SAME
     vectors, distances = {}, {}
+    sent, decided_after = 0, None
     for canary in canaries:
         vectors[canary.name] = first = await _sent(embedder, canary)
         away = _away(first, canary)
+        sent += 1
         # Once it is decided, the rest is sent once, to say how far away the furthest is.
-        if outcome is not Outcome.OTHER_MODEL:
-            seen, away = await _judge(embedder, version, canary, away)
+        if decided_after is None:
+            seen, away, repeats = await _judge(embedder, version, canary, away)
+            sent += repeats
             outcome = outcome if seen is Outcome.SAME else seen
+            decided_after = sent if outcome is Outcome.OTHER_MODEL else None
         distances[canary.name] = away
     furthest = max(distances, key=lambda name: distances[name], default="none")
     far = distances.get(furthest, 0.0)
@@ -237,22 +246,30 @@ async def prove(
         library_versions=identity.library_versions,
         distances=distances,
         vectors=vectors,
+        decided_after=decided_after,
     )
 
 
 async def _judge(
     embedder: Embedder, version: ModelVersion, canary: CanaryVector, first: float
-) -> tuple[Outcome, float]:
-    """Judge one canary by its first send; a difference counts only if three more confirm it."""
-    nearest = first
-    for _ in range(3):
-        if nearest <= version.noise_floor:
-            return Outcome.SAME, nearest
+) -> tuple[Outcome, float, int]:
+    """Judge one canary by its first send; a difference counts only if repeats confirm it.
+
+    One repeat is enough for what is further away than any noise, three for what may be noise.
+
+    Returns:
+        The outcome, the least 1 - cos of all sends, and the number of repeats.
+    """
+    nearest, repeats = first, 0
+    while nearest > version.noise_floor and repeats < REPEATS:
         nearest = min(nearest, _away(await _sent(embedder, canary), canary))
+        repeats += 1
+        if nearest > max(3 * version.noise_floor, MOST_NOISE):
+            return Outcome.OTHER_MODEL, nearest, repeats
     if nearest <= version.noise_floor:
-        return Outcome.SAME, nearest
+        return Outcome.SAME, nearest, repeats
     limit = max(3 * version.noise_floor, SAME_MODEL_LIMIT)
-    return (Outcome.OTHER_MODEL if nearest > limit else Outcome.NEW_BUILD), nearest
+    return (Outcome.OTHER_MODEL if nearest > limit else Outcome.NEW_BUILD), nearest, repeats
 
 
 async def _sent(embedder: Embedder, canary: CanaryVector) -> Vector:

@@ -79,10 +79,14 @@ async def add(
 
 
 async def replace(connection: AsyncConnection, reference_id: UUID, sends: Sends) -> None:
-    """Take other vectors as what a query is expected to get."""
+    """Take other vectors as what a query is expected to get, unless more are known.
+
+    One send is made of a query whose list is what it was: that says less than the five before it.
+    """
     await connection.execute(
         update(reference_queries)
         .where(reference_queries.c.id == reference_id)
+        .where(reference_queries.c.sends <= len(sends))
         .values(sends=len(sends), vectors=as_bytes(sends))
     )
 

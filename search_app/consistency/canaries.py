@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from search_app import identity
 from search_app.catalog.models import CanaryVector
 from search_app.consistency.asking import Asker
+from search_app.consistency.causes import Answered
 from search_app.consistency.types import Canaries
+from search_app.embedders.batching import normalise
 from search_app.identity import Outcome, Proof, distance
 from search_app.types import Kind, ModelVersion
 
@@ -33,9 +35,30 @@ async def look(
             noise=max(within.values(), default=None),
             distances=dict(proof.distances),
             within=within,
+            decided_after=proof.decided_after,
         ),
         proof,
     )
+
+
+async def answered(
+    asker: Asker, version: ModelVersion, canaries: Sequence[CanaryVector]
+) -> Answered | None:
+    """Look at an answer of other dimensions; None where they are those of the model version.
+
+    Raises:
+        SpentUpError: no more texts may be sent.
+        EmbedderError: the model does not answer.
+    """
+    canary = canaries[0]
+    unit, _ = normalise(await asker.embedder.embed([canary.text], canary.kind))
+    size = unit.shape[1]
+    if size == version.identity.dimensions:
+        return None
+    if size > version.identity.dimensions:
+        return Answered(dimensions=size, head=1.0)
+    head, _ = normalise(canary.vector[None, :size])
+    return Answered(dimensions=size, head=distance(unit[0], head[0]))
 
 
 async def _in_company(

@@ -6,25 +6,30 @@ W is what sends of one night differ by, B what tonight differs from what is stor
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search_app.consistency.hypotheses import RESTORED, SAME, Outcome
+from search_app.consistency.spaces import Relation, Spaces
 from search_app.consistency.types import Cause, FaultKind
 
 Numbers = NDArray[np.float64]
-
-SAME = 1e-6
-"""1 - cos up to which two vectors are one, rounding aside."""
-
-RESTORED = 1e-3
-"""1 - cos up to which a hypothesis has brought a vector back."""
+Mask = NDArray[np.bool_]
 
 RECALL = 0.9
 """Share of the exact list that the approximate index must find."""
 
 FEW = 0.5
 """Share of the moved texts that must be restored to confirm a hypothesis about all of them."""
+
+
+class Moving(StrEnum):
+    """What a cause may account for the movement of."""
+
+    MODEL = "what the model answers"
+    PASSAGES = "what is stored"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,27 +40,44 @@ class Sample:
         between: 1 - cos of the stored vector and tonight's (n).
         within: largest 1 - cos between tonight's sends (n).
         norms: lengths of the stored vectors (n).
+        flagged: places of which the stored bytes are known to be wrong (n).
         elsewhere: places whose text's vector is another chunk's stored one (n).
         shifts: by how many places of its request such a vector is off, where that is known.
-        restored: under each hypothesis, 1 - cos of the stored vector and what was embedded anew,
-            for those places that were tried; NaN elsewhere (n).
-        head: 1 - cos over the leading dimensions that are not zero (n), and their number.
+        head: 1 - cos over the leading dimensions of rows that end in zeros, and their number.
     """
 
     between: Numbers
     within: Numbers
     norms: Numbers
-    elsewhere: NDArray[np.bool_] | None = None
+    flagged: Mask
+    elsewhere: Mask
     shifts: Sequence[int] = ()
-    restored: Mapping[str, Numbers] = field(default_factory=dict)
     head: Numbers | None = None
     head_dimensions: int | None = None
 
     @property
-    def moved(self) -> NDArray[np.bool_]:
+    def moved(self) -> Mask:
         """Which vectors differ by more than sends of one night do."""
-        moved: NDArray[np.bool_] = self.between > np.maximum(SAME, 3 * self.within)
+        moved: Mask = self.between > np.maximum(SAME, 3 * self.within)
         return moved
+
+    @property
+    def foreign(self) -> Mask:
+        """Which vectors are sound as such, and not what their text gives."""
+        foreign: Mask = self.moved & ~self.flagged & ~self.elsewhere
+        return foreign
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """Vectors of other dimensions than the model version's.
+
+    ``head`` is the largest 1 - cos of such a vector to as many leading dimensions of the registered
+    one.
+    """
+
+    dimensions: int
+    head: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +86,12 @@ class Symptoms:
 
     ``canaries_between`` and ``canaries_within`` are 1 - cos by the canary's name; ``faults`` are
     how many vectors have each fault; ``grids`` name the number format that stored values lie on;
-    ``recall`` is the approximate index's; ``prefixed`` counts vectors whose text was sent with the
-    prefix of the model version where the embedder now adds another; ``queries_within`` are 1 - cos
-    between sends of queries.
+    ``changed`` are, for each list that changed materially, the least 1 - cos between sends of
+    before and of tonight, and the largest among those of one time; ``recall`` is the approximate
+    index's; ``prefixed`` counts vectors whose text was sent with the prefix of the model version
+    where the embedder now adds another; ``queries_within`` are 1 - cos between sends of queries;
+    ``tried`` are hypotheses and what became of them; ``spaces`` says how tonight's vectors of
+    queries and canaries are related to those of before.
     """
 
     documents: Sample | None = None
@@ -74,12 +99,21 @@ class Symptoms:
     canaries_within: Mapping[str, float] = field(default_factory=dict)
     queries_between: Sequence[float] = ()
     queries_within: Sequence[float] = ()
-    lists_changed: int = 0
+    changed: Sequence[tuple[float, float]] = ()
     faults: Mapping[FaultKind, int] = field(default_factory=dict)
     grids: Mapping[str, int] = field(default_factory=dict)
     recall: float | None = None
     prefixed: int = 0
     limit: float = RESTORED
+    tried: Sequence[Outcome] = ()
+    spaces: Spaces | None = None
+    answered: Answered | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether something was shown to explain vectors that are stored."""
+        misplaced = self.documents is not None and bool(self.documents.elsewhere.any())
+        return misplaced or any(outcome.then >= FEW * outcome.tried for outcome in self.tried)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,39 +121,31 @@ class Signature:
     """A cause, what shows it, and what to do about it.
 
     ``seen`` gives the evidence in one line, and whether embedding again confirmed it; None where
-    the signature does not hold.
+    the signature does not hold. ``accounts`` for these movements where it holds; a signature that
+    is ``generic`` is only looked at while its own movement is not accounted for.
     """
 
     name: str
     remedy: str
     seen: Callable[[Symptoms], tuple[str, bool] | None]
+    accounts: frozenset[Moving] = frozenset()
     generic: bool = False
 
 
 def explain(symptoms: Symptoms) -> list[Cause]:
-    """Name every cause whose signature holds; generic ones only where no specific one does."""
-    specific = _held([signature for signature in TREE if not signature.generic], symptoms)
-    if specific:
-        return specific
-    generic = _held([signature for signature in TREE if signature.generic], symptoms)
-    if generic or not _differs(symptoms):
-        return generic
-    return [
-        Cause(
-            name="unknown",
-            confirmed=False,
-            evidence="vectors or lists differ, and no signature that is known explains it",
-            remedy="look at the worst queries below; keep the index as it is until it is clear",
-        )
-    ]
-
-
-def _held(signatures: Sequence[Signature], symptoms: Symptoms) -> list[Cause]:
-    found = []
-    for signature in signatures:
+    """Name every cause whose signature holds, the specific ones first."""
+    found: list[Cause] = []
+    accounted: set[Moving] = set()
+    for signature in sorted(TREE, key=lambda signature: signature.generic):
+        if signature.generic and signature.accounts <= accounted:
+            continue
         seen = signature.seen(symptoms)
-        if seen is not None:
-            evidence, confirmed = seen
+        if seen is None:
+            continue
+        accounted |= signature.accounts
+        evidence, confirmed = seen
+        # Two signatures may show one cause, once in the model and once in what is stored.
+        if all(cause.name != signature.name for cause in found):
             found.append(
                 Cause(
                     name=signature.name,
@@ -128,13 +154,21 @@ def _held(signatures: Sequence[Signature], symptoms: Symptoms) -> list[Cause]:
                     remedy=signature.remedy,
                 )
             )
-    return found
+    return found if found or not _differs(symptoms) else [UNKNOWN]
+
+
+UNKNOWN = Cause(
+    name="unknown",
+    confirmed=False,
+    evidence="vectors or lists differ, and no signature that is known explains it",
+    remedy="look at the worst queries below; keep the index as it is until it is clear",
+)
 
 
 def _differs(symptoms: Symptoms) -> bool:
     documents = symptoms.documents
     return bool(
-        symptoms.lists_changed
+        symptoms.changed
         or symptoms.faults
         or (documents is not None and documents.moved.any())
         or _largest(symptoms.canaries_between) > max(SAME, 3 * _largest(symptoms.canaries_within))
@@ -148,7 +182,7 @@ def _largest(values: Mapping[str, float]) -> float:
 def wrong_mapping(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for texts whose vector is stored under another chunk."""
     documents = symptoms.documents
-    if documents is None or documents.elsewhere is None or not documents.elsewhere.any():
+    if documents is None or not documents.elsewhere.any():
         return None
     number = int(documents.elsewhere.sum())
     text = f"{number} of {len(documents.between)} texts have the stored vector of another passage"
@@ -175,30 +209,27 @@ def normalisation(symptoms: Symptoms) -> tuple[str, bool] | None:
     documents = symptoms.documents
     if not number:
         return None
-    if documents is None or not len(documents.between):
-        return f"{number} stored vectors are not of length 1", False
-    off = np.abs(documents.norms - 1) > RESTORED
-    if off.any() and (documents.between[off] > max(RESTORED, symptoms.limit)).any():
+    if documents is None or not (off := np.abs(documents.norms - 1) > RESTORED).any():
+        return f"{number:,} stored vectors are not of length 1", False
+    if (documents.between[off] > RESTORED + 3 * documents.within[off]).any():
         return None
-    lengths = documents.norms[off] if off.any() else documents.norms
-    return (
-        (
-            f"{number} stored vectors point the right way with another length "
-            f"(about {float(np.median(lengths)):.3g})"
-        ),
-        bool(off.any()),
-    )
+    length = float(np.median(documents.norms[off]))
+    told = f"{number:,} stored vectors point the right way with another length"
+    return f"{told} (about {length:.3g})", True
 
 
 def truncated_dimensions(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for vectors whose tail is zero or missing, and whose head is right."""
+    answered = symptoms.answered
+    if answered is not None and answered.head <= RESTORED:
+        return f"the model answers the first {answered.dimensions} dimensions only", True
     documents = symptoms.documents
     if documents is None or documents.head is None or documents.head_dimensions is None:
         return None
-    if not len(documents.head) or np.median(documents.head) > RESTORED:
+    if np.median(documents.head) > RESTORED:
         return None
     return (
-        f"the first {documents.head_dimensions} dimensions agree, the rest is zero or missing",
+        f"the first {documents.head_dimensions} dimensions agree, the rest is zero",
         True,
     )
 
@@ -238,65 +269,57 @@ def index_error(symptoms: Symptoms) -> tuple[str, bool] | None:
     return f"exact search holds; the approximate one finds {recall:.1%} of it", True
 
 
-def _confirmed(symptoms: Symptoms, hypothesis: str) -> tuple[float, int] | None:
-    """Give the share of moved texts that a hypothesis brought back, of those tried."""
-    documents = symptoms.documents
-    if documents is None or hypothesis not in documents.restored:
-        return None
-    after = documents.restored[hypothesis]
-    tried = ~np.isnan(after) & documents.moved
-    if not tried.any():
-        return None
-    near = after[tried] <= np.minimum(RESTORED, documents.between[tried] / 4)
-    return float(near.mean()), int(tried.sum())
+def _shown(symptoms: Symptoms, cause: str) -> str | None:
+    """Say which hypothesis about a cause held, the best first; None where none did."""
+    shown: list[tuple[float, str]] = []
+    for outcome in symptoms.tried:
+        if outcome.hypothesis.cause != cause:
+            continue
+        for held, sentence in (
+            (outcome.then, outcome.hypothesis.then),
+            (outcome.now, outcome.hypothesis.now),
+        ):
+            if sentence is not None and held / outcome.tried >= FEW:
+                told = f"{sentence}: shown by {held} of {outcome.tried} texts that were sent so"
+                shown.append((held / outcome.tried, told))
+    return max(shown, key=lambda one: one[0])[1] if shown else None
 
 
 def prefix(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for texts that were embedded with another prefix, or without theirs."""
     if symptoms.prefixed:
         return f"{symptoms.prefixed:,} texts were sent with another prefix than now", True
-    for hypothesis, told in (
-        ("query prefix", "was embedded as a query"),
-        ("doubled prefix", "was embedded with its prefix twice"),
-    ):
-        found = _confirmed(symptoms, hypothesis)
-        if found is not None and found[0] >= FEW:
-            return f"what is stored {told}: doing so gives {found[0]:.0%} of {found[1]} back", True
-    return None
+    if number := symptoms.faults.get(FaultKind.PREFIX, 0):
+        return f"{number:,} texts were sent with another prefix than the model's", True
+    told = _shown(symptoms, "prefix")
+    return None if told is None else (told, True)
 
 
 def truncation(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for long texts that alone move, and come back when cut."""
-    found = _confirmed(symptoms, "truncated")
-    if found is not None and found[0] >= FEW:
-        return f"cutting long texts gives {found[0]:.0%} of {found[1]} back", True
+    told = _shown(symptoms, "truncation")
+    if told is not None:
+        return told, True
     moved = [name for name, far in symptoms.canaries_between.items() if far > symptoms.limit]
     if moved and set(moved) <= {"long", "long-truncated"}:
-        return "of the fixed texts only the long one moved", False
+        return "of the fixed texts only the long ones moved", False
     return None
 
 
 def tokenizer(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for case or accents making a difference that they did not make."""
+    if preprocessing(symptoms) is not None:
+        return None
     moved = [name for name, far in symptoms.canaries_between.items() if far > symptoms.limit]
     if moved and set(moved) <= {"case-upper", "case-lower", "accents"}:
         return f"of the fixed texts only {', '.join(sorted(moved))} moved", False
     return None
 
 
-PREPROCESSING = ("newlines as spaces", "stripped", "lower case", "NFKC")
-
-
 def preprocessing(symptoms: Symptoms) -> tuple[str, bool] | None:
-    """Look for texts that the client edited before it sent them."""
-    for hypothesis in PREPROCESSING:
-        found = _confirmed(symptoms, hypothesis)
-        if found is not None and found[0] >= FEW:
-            return (
-                f"sending texts with {hypothesis} gives {found[0]:.0%} of {found[1]} back",
-                True,
-            )
-    return None
+    """Look for texts that the client edits, or edited, before it sends them."""
+    told = _shown(symptoms, "text preprocessing")
+    return None if told is None else (told, True)
 
 
 def batch_noise(symptoms: Symptoms) -> tuple[str, bool] | None:
@@ -329,50 +352,89 @@ def build(symptoms: Symptoms) -> tuple[str, bool] | None:
 
 def model_swap(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for a difference far beyond noise, everywhere, that nothing restores."""
+    if symptoms.answered is not None:
+        return f"vectors of {symptoms.answered.dimensions} dimensions are answered", False
     far = list(symptoms.canaries_between.values())
     noise = _largest(symptoms.canaries_within)
     if not far or max(far) <= max(symptoms.limit, 3 * noise):
         return None
     moved = sum(one > symptoms.limit for one in far)
-    return (
-        (
-            f"{moved} of {len(far)} fixed texts moved, up to 1 - cos = {max(far):.2g}; "
-            f"sends of tonight agree to {noise:.1e}"
-        ),
-        False,
-    )
+    told = f"{moved} of {len(far)} fixed texts moved, up to 1 - cos = {max(far):.2g}"
+    spaces = symptoms.spaces
+    if spaces is not None:
+        told += f"; what answers is {spaces.relation.value}"
+        if spaces.relation is not Relation.ROTATED:
+            told += f" (CKA {spaces.alignment:.2f} over {spaces.texts} texts)"
+    return told, False
+
+
+def foreign_vectors(symptoms: Symptoms) -> tuple[str, bool] | None:
+    """Look for stored vectors that are sound, and that this model does not give."""
+    documents = symptoms.documents
+    if documents is None or _largest(symptoms.canaries_between) > symptoms.limit:
+        return None
+    far = documents.foreign & (documents.between > symptoms.limit)
+    if not far.any():
+        return None
+    told = f"{int(far.sum())} of {len(far)} passages have vectors that the model does not give"
+    return f"{told}, though it is unchanged", False
+
+
+def other_answers(symptoms: Symptoms) -> tuple[str, bool] | None:
+    """Look for queries that get other vectors, repeatably, while the canaries get theirs."""
+    if _largest(symptoms.canaries_between) > symptoms.limit:
+        return None
+    far = [away for away, noise in symptoms.changed if away > max(symptoms.limit, 4 * noise)]
+    if not far or len(far) < FEW * len(symptoms.changed):
+        return None
+    told = f"{len(far)} queries get other vectors than before (1 - cos {min(far):.2g} or more)"
+    return f"{told}, while the fixed texts get theirs: another model answers some texts", False
 
 
 def _usual(values: Sequence[float]) -> float:
     return float(np.quantile(values, 0.9))
 
 
+_STORED = frozenset([Moving.PASSAGES])
+_ANSWERED = frozenset([Moving.MODEL])
+_BOTH = _STORED | _ANSWERED
+
 TREE: tuple[Signature, ...] = (
     Signature(
         name="wrong mapping",
         remedy="embed the affected runs again: ingest reconcile --repair",
         seen=wrong_mapping,
+        accounts=_STORED,
     ),
     Signature(
         name="collapse",
         remedy="stop ingest, look at how requests are batched, and embed the run again",
         seen=collapse,
+        accounts=_STORED,
     ),
-    Signature(name="stale text", remedy="ingest the documents again", seen=stale_text),
+    Signature(
+        name="stale text",
+        remedy="ingest the documents again",
+        seen=stale_text,
+        accounts=_STORED,
+    ),
     Signature(
         name="normalisation",
         remedy="set normalisation back, then ingest reconcile --repair",
         seen=normalisation,
+        accounts=_STORED,
     ),
     Signature(
         name="dimension truncation",
         remedy="set the number of dimensions back, then embed the affected runs again",
         seen=truncated_dimensions,
+        accounts=_BOTH,
     ),
     Signature(
         name="stored dtype",
         remedy="accept it if it is meant, or embed again and store float32",
         seen=stored_dtype,
+        accounts=_STORED,
     ),
     Signature(
         name="corruption",
@@ -388,17 +450,25 @@ TREE: tuple[Signature, ...] = (
         name="prefix",
         remedy="set the prefix back, and embed the affected runs again",
         seen=prefix,
+        accounts=_BOTH,
     ),
     Signature(
         name="truncation",
         remedy="pin the model's revision and its token limit",
         seen=truncation,
+        accounts=_BOTH,
     ),
-    Signature(name="tokenizer", remedy="pin the model's revision", seen=tokenizer),
     Signature(
         name="text preprocessing",
         remedy="make the client send texts as they are; embed the affected runs again",
         seen=preprocessing,
+        accounts=_BOTH,
+    ),
+    Signature(
+        name="tokenizer",
+        remedy="pin the model's revision",
+        seen=tokenizer,
+        accounts=_ANSWERED,
     ),
     Signature(
         name="approximate index",
@@ -409,18 +479,35 @@ TREE: tuple[Signature, ...] = (
         name="batch or replica noise",
         remedy="keep query vectors cached, send one text a request, or average several sends",
         seen=batch_noise,
+        accounts=_ANSWERED,
         generic=True,
     ),
     Signature(
         name="precision or build",
         remedy="pin the runtime; accept the new build only on purpose",
         seen=build,
+        accounts=_BOTH,
         generic=True,
     ),
     Signature(
         name="model swap",
         remedy="stop ingest; pin the model, or ingest reindex, compare and activate",
         seen=model_swap,
+        accounts=_BOTH,
+        generic=True,
+    ),
+    Signature(
+        name="model swap",
+        remedy="stop ingest; ask the provider, or pin the model and accept its check on purpose",
+        seen=other_answers,
+        accounts=_ANSWERED,
+        generic=True,
+    ),
+    Signature(
+        name="model swap",
+        remedy="embed the affected runs again with the model of the index",
+        seen=foreign_vectors,
+        accounts=_STORED,
         generic=True,
     ),
 )

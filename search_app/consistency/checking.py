@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
+from uuid import UUID
 
 import numpy as np
 from sqlalchemy import text
@@ -24,10 +25,13 @@ from search_app.consistency.asking import Asker, SpentUpError
 from search_app.consistency.causes import Sample, Symptoms, explain
 from search_app.consistency.documents import Again
 from search_app.consistency.evidence import Evidence
+from search_app.consistency.hypotheses import Trial, hypotheses, plausible, try_out
 from search_app.consistency.integrity import Values
 from search_app.consistency.keeping import keep
 from search_app.consistency.lists import Asked, Compared
 from search_app.consistency.ranking import BEYOND
+from search_app.consistency.settling import settle
+from search_app.consistency.spaces import compare_spaces
 from search_app.consistency.streaming import Neighbours, neighbours
 from search_app.consistency.subject import CheckRequest, Subject, load
 from search_app.consistency.summing import (
@@ -42,7 +46,7 @@ from search_app.consistency.types import CheckReport, Integrity, Layers, Spent
 from search_app.consistency.values import shared_format
 from search_app.consistency.verdict import Facts
 from search_app.errors import CheckUnderWayError, EmbedderError, StoreError
-from search_app.identity import Outcome
+from search_app.identity import Outcome, Proof
 from search_app.types import Index, Matrix
 
 PAID_QUERIES = 43
@@ -56,6 +60,9 @@ REPEATED = 20
 
 DOCUMENTS = 8
 """Passages embedded again."""
+
+SUSPECTS = 4
+"""Passages with altered vectors that are embedded again beside those."""
 
 RECALLED = 20
 """Queries that the approximate index is asked for too."""
@@ -74,7 +81,14 @@ class Night:
     unreachable: list[str] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     compared: Sequence[Compared] = ()
-    outcome: Outcome | None = None
+    proof: Proof | None = None
+    flagged: set[UUID] = field(default_factory=set)
+
+    @property
+    def noise(self) -> float:
+        """The largest 1 - cos seen between sends of a canary tonight."""
+        seen = self.layers.canaries
+        return (seen.noise or 0.0) if seen is not None else 0.0
 
     async def tried(self, layer: str, work: Awaitable[Result]) -> Result | None:
         """Do the work of a layer; where it cannot be done, take note of it and go on."""
@@ -112,6 +126,7 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
         layers = await with_worst(services.engine, night.layers, night.compared, request.k)
         facts = Facts(
             layers=layers,
+            proved=night.symptoms.proved,
             drift=Evidence(),
             reproducibility=Evidence(),
             baseline=subject.baseline,
@@ -151,25 +166,54 @@ async def _look(
 ) -> Subject:
     """Go through all layers, the cheapest first; gives the subject with references set."""
     faults = await night.tried("integrity", _faults(services, subject, asker, night))
+    began = time.perf_counter()
     seen = await night.tried("canaries", canaries.look(asker, subject.version, subject.canaries))
     if seen is not None:
-        found, proof = seen
-        night.outcome = proof.outcome
+        found, night.proof = seen
         night.layers = replace(night.layers, canaries=found)
         night.symptoms = canary_symptoms(night.symptoms, found, subject.version.noise_floor)
-    subject = await _with_references(services, request, subject, asker, night)
-    asked = await night.tried("queries", _asked(subject, asker, night)) or []
-    again = await night.tried("documents", _embedded_again(services, subject, asker, night))
+        await settle(
+            services.engine,
+            subject.version.id,
+            night.proof.outcome,
+            seconds=time.perf_counter() - began,
+        )
+    if faults is not None:
+        night.flagged = {chunk_id for fault in faults.faults for chunk_id in fault.ids}
+    asked: Sequence[Asked] = []
+    again = None
+    if await _answers_as_wide(subject, asker, night):
+        subject = await _with_references(services, request, subject, asker, night)
+        asked = await night.tried("queries", _asked(subject, asker, night)) or []
+        again = await night.tried("passages", _embedded_again(services, subject, asker, night))
     values = Values(usual=shared_format(np.stack([each.vector for each in subject.canaries])))
     near = await night.tried("stored vectors", _streamed(subject, asked, again, request.k, values))
     if near is not None:
         if faults is not None:
             _note_faults(night, replace(faults, faults=[*faults.faults, *values.found()]), values)
         await _compare(subject, asker, night, asked, near)
-        await night.tried("causes", _explore(subject, asker, night, again, near))
+        _look_at_passages(night, again, near)
+        await night.tried("causes", _explore(services, subject, asker, night, again))
     elif faults is not None:
         _note_faults(night, faults, values)
     return subject
+
+
+async def _answers_as_wide(subject: Subject, asker: Asker, night: Night) -> bool:
+    """See that answers have the dimensions of the index; without that nothing can be compared."""
+    if night.proof is None or night.proof.vectors:
+        return True
+    answered = await night.tried(
+        "dimensions", canaries.answered(asker, subject.version, subject.canaries)
+    )
+    if answered is None:
+        return True
+    night.symptoms = replace(night.symptoms, answered=answered)
+    night.not_checked.append(
+        f"queries and passages: vectors of {answered.dimensions} dimensions are answered, the "
+        f"index has {subject.version.identity.dimensions}"
+    )
+    return False
 
 
 async def _faults(services: Services, subject: Subject, asker: Asker, night: Night) -> Integrity:
@@ -184,7 +228,7 @@ async def _faults(services: Services, subject: Subject, asker: Asker, night: Nig
     night.symptoms = replace(night.symptoms, prefixed=texts.prefixed)
     more = [
         *await integrity.collapsed(services.engine, subject.index),
-        *integrity.stale_fault(texts),
+        *integrity.text_faults(texts),
     ]
     return replace(found, faults=[*found.faults, *more])
 
@@ -192,13 +236,14 @@ async def _faults(services: Services, subject: Subject, asker: Asker, night: Nig
 def _note_faults(night: Night, found: Integrity, values: Values) -> None:
     night.layers = replace(night.layers, integrity=found)
     night.symptoms = fault_symptoms(night.symptoms, found, values)
+    night.flagged = {chunk_id for fault in found.faults for chunk_id in fault.ids}
 
 
 async def _with_references(
     services: Services, request: CheckRequest, subject: Subject, asker: Asker, night: Night
 ) -> Subject:
     """Set references that are missing, while the model is proved unchanged."""
-    if night.outcome is not Outcome.SAME:
+    if night.proof is None or night.proof.outcome is not Outcome.SAME:
         return subject
     work = setting.added(
         services.engine,
@@ -233,9 +278,12 @@ async def _embedded_again(
 ) -> Again:
     async with reading(services.engine) as connection:
         drawn = await sampling.draw(connection, subject.index.id, seed=night.seed, most=DOCUMENTS)
+        suspects = sorted(night.flagged - {each.chunk_id for each in drawn})[:SUSPECTS]
+        drawn += await sampling.drawn(connection, subject.index.id, suspects)
     points = await subject.store.fetch(subject.index.id, [each.chunk_id for each in drawn])
     stored = {point.chunk_id: point.vector for point in points if point.vector is not None}
-    return await documents.embed_again(asker, drawn, stored)
+    noise = max(night.noise, subject.version.noise_floor)
+    return await documents.embed_again(asker, drawn, stored, noise)
 
 
 async def _streamed(
@@ -288,10 +336,7 @@ async def _recall(subject: Subject, compared: Sequence[Compared], k: int) -> flo
     return float(np.mean(shares)) if shares else None
 
 
-async def _explore(
-    subject: Subject, asker: Asker, night: Night, again: Again | None, near: Neighbours
-) -> None:
-    """Look at the passages that were embedded again, and try hypotheses where some moved."""
+def _look_at_passages(night: Night, again: Again | None, near: Neighbours) -> None:
     if again is None or not again.drawn:
         return
     own = Neighbours(
@@ -299,11 +344,42 @@ async def _explore(
         scores=near.scores[len(near.ids) - len(again.drawn) :],
         vectors=near.vectors,
     )
-    seen = night.layers.canaries
-    noise = max((seen.noise if seen else None) or 0.0, subject.version.noise_floor)
-    sample: Sample = documents.sampled(again, own, noise)
+    sample: Sample = documents.sampled(again, own, night.flagged)
     night.layers = replace(night.layers, documents=documents.summed_up(again, sample))
     night.symptoms = replace(night.symptoms, documents=sample)
-    tried = documents.hypotheses(subject.version, sample)
-    restored = await documents.try_out(asker, again, sample, tried)
-    night.symptoms = replace(night.symptoms, documents=replace(sample, restored=restored))
+
+
+async def _explore(
+    services: Services, subject: Subject, asker: Asker, night: Night, again: Again | None
+) -> None:
+    """Look at what moved, and try hypotheses on a few texts of it."""
+    trials = [*_canary_trials(subject, night), *lists.trials(night.compared)]
+    if trials:
+        spaces = compare_spaces(
+            np.stack([trial.stored for trial in trials]),
+            np.stack([trial.fresh for trial in trials]),
+        )
+        night.symptoms = replace(night.symptoms, spaces=spaces)
+    sample = night.symptoms.documents
+    if again is not None and sample is not None:
+        trials += documents.trials(again, sample)
+    tried = hypotheses(subject.version.identity, services.tokens)
+    likely = plausible(tried, trials, services.tokens)
+    night.symptoms = replace(night.symptoms, tried=await try_out(asker, likely, trials))
+
+
+def _canary_trials(subject: Subject, night: Night) -> list[Trial]:
+    if night.proof is None:
+        return []
+    noise = max(night.noise, subject.version.noise_floor)
+    return [
+        Trial(
+            text=canary.text,
+            kind=canary.kind,
+            stored=canary.vector,
+            fresh=night.proof.vectors[canary.name],
+            within=noise,
+        )
+        for canary in subject.canaries
+        if canary.name in night.proof.vectors
+    ]

@@ -1,54 +1,50 @@
-"""Layer 3: do passages still get the vectors that are stored for them? And if not, why."""
+"""Layer 3: do passages still get the vectors that are stored for them?"""
 
-import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search_app.catalog.chunks import indexed_text
 from search_app.catalog.sampling import Drawn
-from search_app.consistency.asking import Asker, SpentUpError
-from search_app.consistency.causes import SAME, Numbers, Sample
+from search_app.consistency.asking import Asker
+from search_app.consistency.causes import Sample
+from search_app.consistency.hypotheses import SAME, Trial
 from search_app.consistency.streaming import Neighbours
 from search_app.consistency.types import Documents, MovedDocument
 from search_app.consistency.values import Mask, leading
 from search_app.identity import distance
-from search_app.types import Kind, Matrix, ModelVersion, Vector
-
-TRIED = 3
-"""Texts embedded again under each hypothesis."""
-
-MOST_HYPOTHESES = 8
-
-_LINES = re.compile(r"\s*\n\s*")
+from search_app.types import Matrix, Vector
 
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
     """Passages embedded again: what was drawn, what is stored, and what came tonight.
 
-    Places correspond; ``stored`` and ``fresh`` are (n, d), ``fresh`` normalised.
+    Places correspond; ``stored`` and ``fresh`` are (n, d), ``fresh`` normalised. ``noise`` is how
+    far apart two sends of tonight were, in 1 - cos (n): where the first did not give what is
+    stored, a second was made, and ``fresh`` is the one that came nearer.
     """
 
     drawn: Sequence[Drawn]
     stored: Matrix
     fresh: Matrix
+    noise: Matrix
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hypothesis:
-    """A way in which a text may have been embedded: an edit of it, and in which role."""
-
-    name: str
-    edit: Callable[[str], str]
-    kind: Kind = "document"
-
-
-async def embed_again(asker: Asker, drawn: Sequence[Drawn], stored: Mapping[UUID, Vector]) -> Again:
+async def embed_again(
+    asker: Asker, drawn: Sequence[Drawn], stored: Mapping[UUID, Vector], noise: float
+) -> Again:
     """Send the texts of passages one by one; those that the store has no vector of are left out.
+
+    Args:
+        asker: the model.
+        drawn: passages.
+        stored: their vectors, by id.
+        noise: 1 - cos that sends of one text are known to differ by.
 
     Raises:
         SpentUpError: no more texts may be sent.
@@ -57,7 +53,17 @@ async def embed_again(asker: Asker, drawn: Sequence[Drawn], stored: Mapping[UUID
     there = [each for each in drawn if each.chunk_id in stored]
     fresh = await asker.each([text_of(each) for each in there], "document")
     rows = [stored[each.chunk_id] for each in there]
-    return Again(drawn=there, stored=np.stack(rows) if rows else fresh, fresh=fresh)
+    within = np.full(len(there), noise, np.float32)
+    if not there:
+        return Again(drawn=there, stored=fresh, fresh=fresh, noise=within)
+    units = directions(np.stack(rows))
+    for place, each in enumerate(there):
+        first = fresh[place]
+        if distance(units[place], first) > max(SAME, 3 * noise):
+            second = await asker.alone(text_of(each), "document")
+            within[place] = max(noise, distance(first, second))
+            fresh[place] = min(first, second, key=lambda one: distance(units[place], one))
+    return Again(drawn=there, stored=np.stack(rows), fresh=fresh, noise=within)
 
 
 def text_of(drawn: Drawn) -> str:
@@ -72,20 +78,26 @@ def directions(stored: Matrix) -> Matrix:
     return np.asarray(safe / np.where(norms > 0, norms, 1), np.float32)
 
 
-def sampled(again: Again, near: Neighbours, noise: float) -> Sample:
-    """Sum up how passages compare; ``near`` are the stored vectors nearest to the fresh ones."""
+def sampled(again: Again, near: Neighbours, flagged: AbstractSet[UUID]) -> Sample:
+    """Sum up how passages compare.
+
+    Args:
+        again: the passages.
+        near: the stored vectors nearest to the fresh ones.
+        flagged: passages of which something is known to be wrong with the stored vector.
+    """
     units = directions(again.stored)
     between = np.array(
         [distance(one, other) for one, other in zip(units, again.fresh, strict=True)], np.float64
     )
     exact = np.where(np.isfinite(again.stored), again.stored, 0).astype(np.float64)
-    moved = between > max(SAME, 3 * noise)
-    elsewhere, shifts = _elsewhere(again, near, moved, noise)
-    cut = leading(again.stored, again.fresh) if again.drawn else None
+    elsewhere, shifts = _elsewhere(again, near, between)
+    cut = leading(again.stored, again.fresh)
     return Sample(
         between=between,
-        within=np.full(len(again.drawn), noise),
+        within=again.noise.astype(np.float64),
         norms=np.linalg.norm(exact, axis=1),
+        flagged=np.array([each.chunk_id in flagged for each in again.drawn], np.bool_),
         elsewhere=elsewhere,
         shifts=shifts,
         head=None if cut is None else cut[0],
@@ -94,20 +106,19 @@ def sampled(again: Again, near: Neighbours, noise: float) -> Sample:
 
 
 def _elsewhere(
-    again: Again,
-    near: Neighbours,
-    moved: Mask,
-    noise: float,
+    again: Again, near: Neighbours, between: NDArray[np.float64]
 ) -> tuple[Mask, list[int]]:
     """Find texts whose vector is stored under another passage, and how far off in the order."""
     found = np.zeros(len(again.drawn), np.bool_)
     places = {each.chunk_id: each for each in again.drawn}
     shifts = []
     for place, each in enumerate(again.drawn):
-        if not moved[place] or not near.ids[place]:
+        noise = float(again.noise[place])
+        if between[place] <= max(SAME, 3 * noise) or not near.ids[place]:
             continue
-        other, cosine = near.ids[place][0], float(near.scores[place][0])
-        if other == each.chunk_id or 1 - cosine > max(1e-5, 3 * noise):
+        other, away = near.ids[place][0], 1 - float(near.scores[place][0])
+        # Neighbours may be near each other; the text's own vector is nearer by far.
+        if other == each.chunk_id or away > min(max(1e-5, 3 * noise), between[place] / 4):
             continue
         found[place] = True
         if other in places:
@@ -115,52 +126,20 @@ def _elsewhere(
     return found, shifts
 
 
-def hypotheses(version: ModelVersion, sample: Sample) -> list[Hypothesis]:
-    """List what is worth trying on passages that moved, the likeliest first."""
-    prefix = version.identity.document_prefix
-    tried = [
-        Hypothesis(name="query prefix", edit=lambda text: text, kind="query"),
-        Hypothesis(name="newlines as spaces", edit=lambda text: _LINES.sub(" ", text)),
-        Hypothesis(name="lower case", edit=str.lower),
-        Hypothesis(name="NFKC", edit=lambda text: unicodedata.normalize("NFKC", text)),
-        Hypothesis(name="stripped", edit=lambda text: " ".join(text.split())),
-        Hypothesis(name="truncated", edit=lambda text: text[: len(text) // 2]),
-    ]
-    if prefix:
-        tried.insert(0, Hypothesis(name="doubled prefix", edit=lambda text: prefix + text))
-    return tried[:MOST_HYPOTHESES] if sample.moved.any() else []
-
-
-async def try_out(
-    asker: Asker, again: Again, sample: Sample, tried: Sequence[Hypothesis]
-) -> Mapping[str, Numbers]:
-    """Embed a few moved passages under each hypothesis; give 1 - cos to what is stored.
-
-    Places that were not tried, or that a hypothesis would not change, hold NaN. Ends early where
-    no more texts may be sent.
-
-    Raises:
-        EmbedderError: the model does not answer.
-    """
+def trials(again: Again, sample: Sample) -> list[Trial]:
+    """Give what hypotheses are tried on: passages whose stored vectors are sound."""
     units = directions(again.stored)
-    results: dict[str, Numbers] = {}
-    for hypothesis in tried:
-        distances = np.full(len(again.drawn), np.nan)
-        left = TRIED
-        for place in np.flatnonzero(sample.moved).tolist():
-            text = text_of(again.drawn[place])
-            edited = hypothesis.edit(text)
-            if not left or not edited or (edited == text and hypothesis.kind == "document"):
-                continue
-            left -= 1
-            try:
-                vector = await asker.alone(edited, hypothesis.kind)
-            except SpentUpError:
-                return results
-            distances[place] = distance(units[place], vector)
-        if not np.isnan(distances).all():
-            results[hypothesis.name] = distances
-    return results
+    return [
+        Trial(
+            text=text_of(each),
+            kind="document",
+            stored=units[place],
+            fresh=again.fresh[place],
+            within=float(again.noise[place]),
+        )
+        for place, each in enumerate(again.drawn)
+        if not sample.flagged[place] and not sample.elsewhere[place]
+    ]
 
 
 def summed_up(again: Again, sample: Sample) -> Documents:
@@ -171,6 +150,7 @@ def summed_up(again: Again, sample: Sample) -> Documents:
             title=again.drawn[place].title,
             run_id=again.drawn[place].run_id,
             cosine=1 - float(sample.between[place]),
+            noise=float(sample.within[place]),
         )
         for place in np.flatnonzero(sample.moved).tolist()
     ]

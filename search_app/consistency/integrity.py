@@ -21,7 +21,7 @@ from search_app.consistency.types import Fault, FaultKind, Integrity
 from search_app.consistency.values import grids, not_finite, off_length, zero
 from search_app.embedders.base import Embedder
 from search_app.stores.base import VectorStore
-from search_app.types import Index, Matrix, ModelVersion
+from search_app.types import Index, Matrix, ModelIdentity, ModelVersion
 
 PAGE = 1_000
 
@@ -38,6 +38,7 @@ _DETAILS = {
     FaultKind.ZERO: "is zero",
     FaultKind.NORM: "is not of length 1",
     FaultKind.COLLAPSED: "different texts have one vector",
+    FaultKind.PREFIX: "was made of its text with another prefix than the model's",
     FaultKind.STALE_TEXT: "was made of a text that has changed since",
 }
 _WORDS = re.compile(r"[\W_]+")
@@ -140,11 +141,13 @@ def plain(text: str) -> str:
 class Texts:
     """What the texts of an index say without a model.
 
-    ``prefixed`` counts vectors whose text was sent with the prefix of the model version, where the
-    embedder now adds another one.
+    ``stale`` vectors were made of another text, ``misprefixed`` ones of the text with another
+    prefix than the model version's. ``prefixed`` counts vectors whose text was sent with that
+    prefix, where the embedder now adds another one.
     """
 
     stale: Sequence[UUID]
+    misprefixed: Sequence[UUID]
     prefixed: int
 
 
@@ -153,6 +156,7 @@ async def texts_checked(
 ) -> Texts:
     """Compare the hash of the text that each vector was made of with that of its text now."""
     stale: list[UUID] = []
+    misprefixed: list[UUID] = []
     prefixed, after = 0, None
     while True:
         async with reading(engine) as connection:
@@ -161,7 +165,7 @@ async def texts_checked(
                 connection, index.id, [each.chunk_id for each in page]
             )
         if not page:
-            return Texts(stale=stale, prefixed=prefixed)
+            return Texts(stale=stale, misprefixed=misprefixed, prefixed=prefixed)
         after = page[-1].chunk_id
         for each in page:
             if (recorded := hashes.get(each.chunk_id)) is None:
@@ -171,16 +175,27 @@ async def texts_checked(
                 continue
             if _hash(version.identity.document_prefix + text) == recorded:
                 prefixed += 1
+            elif recorded in _otherwise_prefixed(text, version.identity):
+                misprefixed.append(each.chunk_id)
             else:
                 stale.append(each.chunk_id)
 
 
-def stale_fault(texts: Texts) -> list[Fault]:
-    """Give the fault of stale texts, if there are any."""
-    if not texts.stale:
-        return []
-    detail = _DETAILS[FaultKind.STALE_TEXT]
-    return [Fault(kind=FaultKind.STALE_TEXT, ids=texts.stale, detail=detail)]
+def _otherwise_prefixed(text: str, identity: ModelIdentity) -> set[bytes]:
+    prefix = identity.document_prefix
+    return {_hash(other + text) for other in ("", identity.query_prefix, prefix + prefix)}
+
+
+def text_faults(texts: Texts) -> list[Fault]:
+    """Give what is wrong with the texts that vectors were made of."""
+    return [
+        Fault(kind=kind, ids=ids, detail=_DETAILS[kind])
+        for kind, ids in (
+            (FaultKind.PREFIX, texts.misprefixed),
+            (FaultKind.STALE_TEXT, texts.stale),
+        )
+        if ids
+    ]
 
 
 def _hash(text: str) -> bytes:

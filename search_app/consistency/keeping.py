@@ -170,6 +170,7 @@ def _canaries(found: Canaries | None) -> JSON:
         "noise": found.noise,
         "distances": dict(found.distances),
         "within": dict(found.within),
+        "decided_after": found.decided_after,
     }
 
 
@@ -233,6 +234,7 @@ def _documents(found: Documents | None) -> JSON:
                 "title": each.title,
                 "run_id": str(each.run_id),
                 "cosine": each.cosine,
+                "noise": each.noise,
             }
             for each in found.moved
         ],

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search_app.catalog.references import Reference, Sends
 from search_app.consistency.asking import Asker
+from search_app.consistency.hypotheses import Trial
 from search_app.consistency.ranking import (
     Pair,
     beyond_tolerance,
@@ -71,6 +73,8 @@ class Compared:
     ``against`` compares with the reference, ``within`` with the second send of tonight.
     ``distance`` is 1 - cos to the first reference send, ``noise`` the largest between tonight's
     sends, None where there was one. ``unsteady`` is None where the query was not repeated.
+    ``nearest`` is the least 1 - cos between any send of the reference and any of tonight,
+    ``spread`` the largest between two of one time.
     """
 
     asked: Asked
@@ -79,6 +83,8 @@ class Compared:
     unsteady: bool | None
     distance: float
     noise: float | None
+    nearest: float
+    spread: float
     against: Alike
     within: Alike | None
 
@@ -207,6 +213,10 @@ def _compared(asked: Asked, k: int, tolerance: float) -> Compared:
         unsteady=unsteady,
         distance=distance(asked.reference.sends[0], asked.tonight[0]),
         noise=_noise(asked),
+        nearest=float(_apart(asked.reference.sends, asked.tonight).min()),
+        spread=max(
+            float(_apart(sends, sends).max()) for sends in (asked.reference.sends, asked.tonight)
+        ),
         against=_alike(before[0], after[0], k),
         within=within,
     )
@@ -217,6 +227,13 @@ def _noise(asked: Asked) -> float | None:
     return max((distance(sends[0], other) for other in sends[1:]), default=None)
 
 
+def _apart(one: Matrix, other: Matrix) -> NDArray[np.float64]:
+    """Give 1 - cos between all rows of one and all of the other."""
+    differences = one[:, None].astype(np.float64) - other[None].astype(np.float64)
+    apart: NDArray[np.float64] = np.einsum("ijd,ijd->ij", differences, differences) / 2
+    return apart
+
+
 def _alike(one: Vector, other: Vector, k: int) -> Alike:
     left, right = first_k(one, k), first_k(other, k)
     both = np.union1d(left, right)
@@ -225,6 +242,20 @@ def _alike(one: Vector, other: Vector, k: int) -> Alike:
         tau=kendall_tau_b(one[both], other[both]),
         rbo=rbo(left.tolist(), right.tolist()),
     )
+
+
+def trials(compared: Sequence[Compared]) -> list[Trial]:
+    """Give the queries as texts that hypotheses may be tried on."""
+    return [
+        Trial(
+            text=each.asked.reference.text,
+            kind="query",
+            stored=each.asked.reference.sends[0],
+            fresh=each.asked.tonight[0],
+            within=each.spread,
+        )
+        for each in compared
+    ]
 
 
 def best_of(asked: Asked, scores: Vector, k: int) -> Mapping[UUID, float]:

@@ -64,7 +64,7 @@ def list_symptoms(
         symptoms,
         queries_between=[each.distance for each in compared],
         queries_within=[each.noise for each in compared if each.noise is not None],
-        lists_changed=sum(each.pair is not None for each in compared),
+        changed=[(each.nearest, each.spread) for each in compared if each.pair is not None],
         recall=recall,
     )
 
@@ -199,7 +199,7 @@ def reported(
         evidence_r=steady,
         evidence_p=drift,
         layers=facts.layers,
-        causes=causes,
+        causes=causes if findings else (),
         spent=spent,
         not_checked=not_checked,
         seed=seed,

@@ -39,6 +39,7 @@ class FindingKind(StrEnum):
     NEW_BUILD = "new_build"
     RECALL = "index_recall_fell"
     STALE = "stale_text"
+    PASSAGES = "passages_differ"
     NOISE = "noise_above_baseline"
 
 
@@ -53,6 +54,7 @@ SEVERITY: Mapping[FindingKind, Verdict] = {
     FindingKind.NEW_BUILD: Verdict.WARN,
     FindingKind.RECALL: Verdict.WARN,
     FindingKind.STALE: Verdict.WARN,
+    FindingKind.PASSAGES: Verdict.WARN,
     FindingKind.NOISE: Verdict.WARN,
 }
 
@@ -77,6 +79,7 @@ class FaultKind(StrEnum):
     NORM = "norm"
     GRID = "grid"
     COLLAPSED = "one_vector_for_different_texts"
+    PREFIX = "another_prefix"
     STALE = "stale_fields"
     STALE_TEXT = "stale_text"
 
@@ -104,7 +107,8 @@ class Canaries:
 
     ``outcome`` is same, new build or other model. ``distances`` are 1 - cos to the registered
     vectors by the canary's name, ``within`` those between tonight's sends alone and in company, and
-    ``noise`` the largest of these; None where texts travel alone anyway.
+    ``noise`` the largest of these; None where texts travel alone anyway. ``decided_after`` texts it
+    was clear that another model answers.
     """
 
     outcome: str
@@ -113,6 +117,7 @@ class Canaries:
     noise: float | None = None
     distances: Mapping[str, float] = field(default_factory=dict)
     within: Mapping[str, float] = field(default_factory=dict)
+    decided_after: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +170,13 @@ class Queries:
 
 @dataclass(frozen=True, kw_only=True)
 class MovedDocument:
-    """A passage whose vector is not what its text gives now."""
+    """A passage whose vector is not what its text gives now, beyond the noise of 1 - cos."""
 
     chunk_id: UUID
     title: str
     run_id: UUID
     cosine: float
+    noise: float
 
 
 @dataclass(frozen=True, kw_only=True)

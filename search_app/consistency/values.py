@@ -86,13 +86,16 @@ def leading(stored: Matrix, fresh: Matrix) -> tuple[NDArray[np.float64], int] | 
     """Compare heads where stored vectors end in zeros that fresh ones do not have.
 
     Returns:
-        1 - cos over the dimensions that are used, and how many those are; None where all are.
+        1 - cos over the dimensions that are used, of the rows that end in zeros, and how many
+        those dimensions are; None where no row does.
     """
-    used = np.flatnonzero(stored.any(axis=0))
-    size = int(used[-1]) + 1 if len(used) else 0
-    if not size or size > 0.95 * stored.shape[1]:
+    used = [int(np.flatnonzero(row)[-1]) + 1 if row.any() else 0 for row in stored]
+    short = [place for place, size in enumerate(used) if 0 < size <= 0.95 * stored.shape[1]]
+    if not short:
         return None
-    left, right = stored[:, :size].astype(np.float64), fresh[:, :size].astype(np.float64)
+    size = max(used[place] for place in short)
+    left = stored[short, :size].astype(np.float64)
+    right = fresh[short, :size].astype(np.float64)
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     cosines = np.einsum("ij,ij->i", left, right) / np.where(norms > 0, norms, 1)
     return 1 - cosines, size

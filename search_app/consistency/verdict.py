@@ -8,6 +8,7 @@ from search_app.consistency.evidence import Evidence
 from search_app.consistency.types import (
     SEVERITY,
     Canaries,
+    Documents,
     FaultKind,
     Finding,
     FindingKind,
@@ -16,6 +17,7 @@ from search_app.consistency.types import (
     Queries,
     Verdict,
 )
+from search_app.identity import MOST_NOISE
 
 FEWEST = 30
 """References that must be compared before a night without findings counts as stable."""
@@ -37,13 +39,14 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that the verdict depends on."""
+    """All that the verdict depends on; ``proved``: why stored vectors differ was shown."""
 
     layers: Layers
     drift: Evidence
     reproducibility: Evidence
     baseline: Baseline = Baseline()
     unreachable: Sequence[str] = ()
+    proved: bool = False
     fail_on_noisy: bool = False
 
 
@@ -61,6 +64,8 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield from _of_canaries(layers.canaries)
     for reason in facts.unreachable:
         yield _finding(FindingKind.UNREACHABLE, reason)
+    if layers.documents is not None and not _explained(layers.canaries):
+        yield from _of_passages(layers.documents, proved=facts.proved)
     if layers.queries is not None:
         yield from _of_queries(layers.queries, facts)
 
@@ -99,6 +104,24 @@ def _of_canaries(canaries: Canaries) -> Iterator[Finding]:
             "a new build of the same model answers "
             f"(lowest cosine {canaries.lowest_cosine:.8f}, {canaries.canary})",
         )
+
+
+def _explained(canaries: Canaries | None) -> bool:
+    """Whether a model that is not quite the one of the index has been said to answer."""
+    return canaries is not None and canaries.outcome != "same"
+
+
+def _of_passages(documents: Documents, *, proved: bool) -> Iterator[Finding]:
+    if not documents.moved:
+        return
+    # Beyond all noise that a model may have, it is no longer a question of how much.
+    surely = [each for each in documents.moved if 1 - each.cosine > max(MOST_NOISE, 3 * each.noise)]
+    yield _finding(
+        FindingKind.PASSAGES,
+        f"{len(documents.moved)} of {documents.sampled} passages that were embedded again have "
+        f"another vector stored (lowest cosine {min(one.cosine for one in documents.moved):.6f})",
+        Verdict.FAIL if surely or proved else None,
+    )
 
 
 def _of_queries(queries: Queries, facts: Facts) -> Iterator[Finding]:

@@ -1,0 +1,233 @@
+"""How texts may have been changed on their way to the model, tried out on a few that moved.
+
+A hypothesis is an edit of a text, or another role. Tonight's vector of the edited text tells two
+things: equal to the vector of before, it says that *then* texts were sent like this; equal to
+tonight's vector of the text itself, it says that the model reads texts like this *now*.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from search_app.consistency.asking import Asker, SpentUpError
+from search_app.embedders.e5_tokenizer import TokenCounter
+from search_app.identity import distance
+from search_app.types import Kind, ModelIdentity, Vector
+
+SAME = 1e-6
+"""1 - cos up to which two vectors are one, rounding aside."""
+
+RESTORED = 1e-3
+"""1 - cos up to which a hypothesis has brought a vector back."""
+
+TRIED = 3
+"""Texts embedded again under each hypothesis."""
+
+MOST_HYPOTHESES = 8
+
+LONG_TOKENS = 64
+"""A text of fewer tokens is cut by no limit that a model has."""
+
+LIMITS = (256, 128)
+"""Limits of tokens that models have, below the 512 of most."""
+
+KEPT_SHARE = 2 / 3
+"""What is left of a text to see whether its end is read at all."""
+
+_LINES = re.compile(r"\s*\n\s*")
+_SPECIAL_TOKENS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A text in its role, its unit vector of before and tonight's (d), and the noise in 1 - cos."""
+
+    text: str
+    kind: Kind
+    stored: Vector
+    fresh: Vector
+    within: float
+
+    @property
+    def between(self) -> float:
+        """1 - cos of the two vectors."""
+        return distance(self.stored, self.fresh)
+
+    @property
+    def moved(self) -> bool:
+        """Whether they differ by more than sends of one night do."""
+        return self.between > max(SAME, 3 * self.within)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """One way in which a text may be changed; ``edit`` gives it, or the text where it does not.
+
+    ``now`` and ``then`` are the sentences that are said where it holds; None where that direction
+    proves nothing. ``other_role``: texts are sent as the other kind, with its prefix.
+    ``long_only``: it changes long texts alone.
+    """
+
+    name: str
+    cause: str
+    edit: Callable[[str], str]
+    then: str | None = None
+    now: str | None = None
+    other_role: bool = False
+    long_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What trying a hypothesis gave: of ``tried`` texts, how many speak for then and for now."""
+
+    hypothesis: Hypothesis
+    tried: int
+    then: int
+    now: int
+
+
+def hypotheses(identity: ModelIdentity, tokens: TokenCounter) -> list[Hypothesis]:
+    """List what may be tried for a model, the likeliest first."""
+    prefix = identity.document_prefix
+    found = [
+        Hypothesis(
+            name="other prefix",
+            cause="prefix",
+            edit=lambda text: text,
+            then="the prefix of the other role was in use",
+            other_role=True,
+        )
+    ]
+    if prefix:
+        found.append(
+            Hypothesis(
+                name="added prefix",
+                cause="prefix",
+                edit=lambda text: prefix + text,
+                then="the prefix is missing now",
+            )
+        )
+    found += [
+        _edit("lower case", str.lower),
+        _edit("NFKC", lambda text: unicodedata.normalize("NFKC", text)),
+        _edit("newlines as spaces", lambda text: _LINES.sub(" ", text)),
+        _edit("blanks stripped", lambda text: " ".join(text.split())),
+        Hypothesis(
+            name="end cut off",
+            cause="truncation",
+            edit=lambda text: _without_end(text, tokens),
+            now="the ends of long texts make no difference any more",
+            long_only=True,
+        ),
+    ]
+    own = tokens.count_tokens(prefix) + _SPECIAL_TOKENS
+    found += [
+        _limited(limit, limit - own, tokens) for limit in LIMITS if _is_below(limit, identity)
+    ]
+    return found
+
+
+def _edit(name: str, edit: Callable[[str], str]) -> Hypothesis:
+    return Hypothesis(
+        name=name,
+        cause="text preprocessing",
+        edit=edit,
+        then=f"texts were sent with {name}",
+        now=f"texts are sent with {name} now",
+    )
+
+
+def _without_end(text: str, tokens: TokenCounter) -> str:
+    return first_tokens(text, int(tokens.count_tokens(text) * KEPT_SHARE), tokens)
+
+
+def _limited(limit: int, kept: int, tokens: TokenCounter) -> Hypothesis:
+    return Hypothesis(
+        name=f"first {limit} tokens",
+        cause="truncation",
+        edit=lambda text: first_tokens(text, kept, tokens),
+        then=f"texts were cut at {limit} tokens",
+        long_only=True,
+    )
+
+
+def _is_below(limit: int, identity: ModelIdentity) -> bool:
+    return identity.max_tokens is None or limit < identity.max_tokens
+
+
+def first_tokens(text: str, number: int, tokens: TokenCounter) -> str:
+    """Give the beginning of a text, at most so many tokens of it."""
+    offsets = tokens.token_offsets(text)
+    return text if len(offsets) <= number or number < 1 else text[: offsets[number - 1][1]]
+
+
+def plausible(
+    tried: Sequence[Hypothesis], trials: Sequence[Trial], tokens: TokenCounter
+) -> list[Hypothesis]:
+    """Leave those that can explain every text that moved: an edit must change all of them.
+
+    So that a model which was swapped, which moves everything, is not taken for one of them.
+    """
+    moved = [trial for trial in trials if trial.moved]
+    if not moved:
+        return []
+    all_long = min(tokens.count_tokens(trial.text) for trial in moved) >= LONG_TOKENS
+    left = [
+        hypothesis
+        for hypothesis in tried
+        if hypothesis.cause == "prefix"
+        or (hypothesis.long_only and all_long)
+        or (
+            not hypothesis.long_only
+            and all(hypothesis.edit(trial.text) != trial.text for trial in moved)
+        )
+    ]
+    return left[:MOST_HYPOTHESES]
+
+
+async def try_out(
+    asker: Asker, tried: Sequence[Hypothesis], trials: Sequence[Trial]
+) -> list[Outcome]:
+    """Embed a few texts that moved under each hypothesis. Ends early when no more may be sent.
+
+    Raises:
+        EmbedderError: the model does not answer.
+    """
+    moved = sorted((trial for trial in trials if trial.moved), key=lambda trial: -trial.between)
+    found = []
+    for hypothesis in tried:
+        try:
+            outcome = await _try(asker, hypothesis, moved)
+        except SpentUpError:
+            break
+        if outcome.tried:
+            found.append(outcome)
+    return found
+
+
+async def _try(asker: Asker, hypothesis: Hypothesis, moved: Sequence[Trial]) -> Outcome:
+    then, now, number = 0, 0, 0
+    for trial in moved:
+        edited = hypothesis.edit(trial.text)
+        if not edited.strip() or (edited == trial.text and not hypothesis.other_role):
+            continue
+        kind = _other(trial.kind) if hypothesis.other_role else trial.kind
+        vector = await asker.alone(edited, kind)
+        number += 1
+        then += hypothesis.then is not None and _restores(trial, vector)
+        now += hypothesis.now is not None and distance(trial.fresh, vector) <= max(
+            SAME, 3 * trial.within
+        )
+        if number == TRIED:
+            break
+    return Outcome(hypothesis=hypothesis, tried=number, then=int(then), now=int(now))
+
+
+def _restores(trial: Trial, vector: Vector) -> bool:
+    return distance(trial.stored, vector) <= min(RESTORED, trial.between / 4) + 3 * trial.within
+
+
+def _other(kind: Kind) -> Kind:
+    return "query" if kind == "document" else "document"
