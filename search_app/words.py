@@ -75,11 +75,14 @@ LABELS: Mapping[str, str] = {
     "added": gettext_noop("Added"),
     "building": gettext_noop("Building"),
     "cancelled": gettext_noop("Cancelled"),
+    "check": gettext_noop("Check"),
     "chunks": gettext_noop("Chunks"),
     "delete": gettext_noop("Removal of the collection"),
     "documents": gettext_noop("Documents"),
     "embedded": gettext_noop("Embedded"),
+    "fail": gettext_noop("Failed"),
     "failed": gettext_noop("Failed"),
+    "inconclusive": gettext_noop("Inconclusive"),
     "indexed": gettext_noop("Indexed"),
     "ingest": gettext_noop("Ingest"),
     "interrupted": gettext_noop("Interrupted"),
@@ -99,11 +102,13 @@ LABELS: Mapping[str, str] = {
     "running": gettext_noop("Running"),
     "same": gettext_noop("The same model"),
     "skipped": gettext_noop("Skipped"),
+    "stable": gettext_noop("Stable"),
     "standby": gettext_noop("Standby"),
     "succeeded": gettext_noop("Succeeded"),
     "unchanged": gettext_noop("Unchanged"),
     "updated": gettext_noop("Updated"),
     "waiting": gettext_noop("Waiting"),
+    "warn": gettext_noop("Warning"),
 }
 """Kinds, states, verdicts and counts as the catalog keeps them, and what pages call them."""
 

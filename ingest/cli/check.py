@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from ingest.cli.app import app
+from ingest.cli.check_all import check_everything
 from ingest.cli.checks import HtmlFile, Language, check_html, save_html
 from ingest.cli.tables import AsJson
 from search_app.config import Settings, load_settings
@@ -70,6 +71,10 @@ def check(
     html: HtmlFile = None,
     language: Language = DEFAULT,
     *,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Check every collection; the gravest gives the exit code."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check whether rankings still hold; if not, say why and what to do.
@@ -94,6 +99,9 @@ def check(
             "fail_on_noisy": fail_on == "noisy",
             "golden": golden,
         }
+        if everything:
+            _check_all_alone(index=index, html=html)
+            check_everything(settings, options, _print, as_json=as_json)
         report = wait_for(_run(settings, options), settings)
     except (InvalidInputError, ConfigurationError) as exc:
         fail(str(exc))
@@ -127,18 +135,25 @@ def _saved(settings: Settings, report: "CheckReport", html: Path, language: str)
     return True
 
 
+def _check_all_alone(*, index: str, html: Path | None) -> None:
+    if index or html is not None:
+        raise InvalidInputError(
+            "--all checks the active index of every collection; leave out --index and --html"
+        )
+
+
 def _check_fail_on(text: str) -> None:
     if text not in ("", "noisy"):
         raise InvalidInputError(f"--fail-on {text!r}: only noisy can be named")
 
 
 async def _run(settings: Settings, options: dict[str, Any]) -> "CheckReport":
+    from ingest.nightly import check_and_tell
     from search_app.bootstrap import open_services
-    from search_app.consistency.checking import check
     from search_app.consistency.subject import CheckRequest
 
     async with open_services(settings, create=False) as services:
-        return await check(services, CheckRequest(**options))
+        return await check_and_tell(services, CheckRequest(**options))
 
 
 def _accept(settings: Settings, beginning: str) -> None:
