@@ -133,7 +133,12 @@ async def overdue(services: Services) -> list[Standing]:
         return []
     async with reading(services.engine) as connection:
         found = await alerts.standings(connection)
-    return [standing for standing in found if standing.age >= timedelta(days=days)]
+    return [standing for standing in found if is_overdue(standing, days=days)]
+
+
+def is_overdue(standing: Standing, *, days: int) -> bool:
+    """Say whether so many days have passed since anything was known."""
+    return standing.age >= timedelta(days=days)
 
 
 async def deliver(services: Services) -> list[Attempt]:

@@ -34,6 +34,7 @@ from search_app.web import (
     health,
     index_pages,
     job_pages,
+    metrics,
     model_pages,
     preferences,
     provenance_page,
@@ -50,6 +51,7 @@ from search_app.web.description import describe
 from search_app.web.failures import answer
 from search_app.web.guard import Guard, served_hosts
 from search_app.web.keys import load_key
+from search_app.web.metrics import RequestTimes, TimeRequests
 from search_app.web.problems import ProblemError
 from search_app.web.rendering import Renderer
 from search_app.web.suggesting import Suggester
@@ -67,6 +69,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     otherwise it opens its own and releases them when it stops.
     """
     assets = Assets()
+    times = RequestTimes()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -85,13 +88,17 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         # The built-in pages load scripts from a CDN; docs_page.py is our own.
         docs_url=None,
         redoc_url=None,
-        middleware=[Middleware(Guard, hosts=served_hosts(settings))],
+        middleware=[
+            Middleware(Guard, hosts=served_hosts(settings)),
+            Middleware(TimeRequests, times=times),
+        ],
         exception_handlers=dict.fromkeys(
             (HTTPException, RequestValidationError, UnmovedError, ProblemError), answer
         ),
         # No request ever leaves for elsewhere, whatever the environment says.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    app.state.request_times = times
     app.mount("/static", assets, name="static")
     pages = (
         search_page,
@@ -103,6 +110,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         docs_page,
         preferences,
         health,
+        metrics,
     )
     care = (
         collection_pages,
