@@ -104,7 +104,7 @@ async def _inquire(settings: Settings, inquiry: "Inquiry") -> "Answer":
 
 
 def _print(answer: "Answer") -> None:
-    from search_app.why.findings import Outranked
+    from search_app.why.findings import Checked, Outranked
     from search_app.why.wording import advice, sentence
 
     subject = answer.facts.subject
@@ -112,6 +112,8 @@ def _print(answer: "Answer") -> None:
     for finding in answer.findings:
         typer.echo(printable(f"- {sentence(finding)}"))
         typer.echo(printable(f"  {advice(finding)}"))
+        if isinstance(finding, Checked):
+            typer.echo(f"  its report: {finding.link}")
         if isinstance(finding, Outranked):
             typer.echo(f"  {_scores(finding)}")
             _print_rivals(finding.rivals)

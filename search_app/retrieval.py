@@ -581,6 +581,33 @@ def check_request(request: SearchRequest) -> str:
     return query
 
 
+async def clear_query_vectors(
+    engine: AsyncEngine, *, model: str = "", since: datetime | None = None, query: str = ""
+) -> int:
+    """Forget query vectors that are kept, and say how many; what is empty or None does not count.
+
+    Args:
+        engine: of the catalog.
+        model: only of the model version of that id, or the beginning of it.
+        since: only those embedded from that moment on.
+        query: only that of one query, as it was asked.
+
+    Raises:
+        InvalidInputError: the query or the id cannot be meant.
+        NotFoundError: no such model version.
+        CatalogError: the catalog does not answer.
+    """
+    key = _hash(read_question(_checked_query(query)).text) if query else None
+    async with transaction(engine) as connection:
+        version = await models.find(connection, model) if model else None
+        return await query_cache.clear(
+            connection,
+            model_version_id=None if version is None else version.id,
+            since=since,
+            text_hash=key,
+        )
+
+
 def _checked_query(text: str) -> str:
     query = text.strip()
     if not query:

@@ -1,8 +1,10 @@
 """Marks of hits within noise: what is not marked holds whatever the noise does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -11,8 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ingest.pipeline import IngestRequest, ingest
+from search_app.bootstrap import Services
+from search_app.embedders.hashing import HashingEmbedder
 from search_app.fusion import DENSE_WEIGHT, Fused, Method, fuse
 from search_app.noise import (
+    WIDEST,
     Placing,
     distance,
     measured,
@@ -21,7 +27,9 @@ from search_app.noise import (
     widest_distance,
     within_noise,
 )
-from search_app.types import Scored
+from search_app.retrieval import SearchRequest, SimilarRequest
+from search_app.types import Kind, Matrix, Mode, Scored, SearchResult
+from tests.catalog_dump import connect
 
 Rows = NDArray[np.float64]
 
@@ -34,7 +42,7 @@ class Hit:
 
 
 def unit(rows: Rows) -> Rows:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
 
 
 def ident(number: int) -> UUID:
@@ -66,7 +74,7 @@ def moved(draw: np.random.Generator, query: Rows, noise: float, towards: Rows) -
         across = unit(draw.normal(size=query.shape))
         across -= (across @ query) * query
     cosine = 1 - noise
-    return cosine * query + np.sqrt(1 - cosine**2) * unit(across)
+    return np.asarray(cosine * query + np.sqrt(1 - cosine**2) * unit(across))
 
 
 @settings(deadline=None, max_examples=150)
@@ -210,3 +218,104 @@ def test_the_larger_of_what_was_measured_counts() -> None:
     assert measured(0.0, 3e-3) == 3e-3
     assert measured(1e-2, 3e-3) == 1e-2
     assert measured(float("nan"), None) is None
+
+
+class Noisy(HashingEmbedder):
+    """Answers a text a little differently at every send."""
+
+    async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
+        vectors = await super().embed(texts, kind)
+        return np.asarray(vectors + 0.001 * self.draw.normal(size=vectors.shape), np.float32)
+
+    draw = np.random.default_rng(4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "texts"
+    made.mkdir()
+    for name, text in {
+        "ferry": "The ferry timetable: boats leave at nine and at noon.",
+        "soup": "Onion soup wants butter and a heavy pan.",
+        "bread": "Bread rises slowly in the cold.",
+        "boats": "Boats and ships carry people over water.",
+        "copy": "Boats and ships carry people over water.",
+    }.items():
+        (made / f"{name}.txt").write_text(text)
+    return made
+
+
+async def ask(services: Services, mode: Mode, **options: Any) -> SearchResult:
+    request = SearchRequest(query="ships that carry people", mode=mode, **options)
+    return await services.searcher.search(request)
+
+
+def marks(result: SearchResult) -> list[bool | None]:
+    return [hit.within_noise_of_next for hit in result.hits]
+
+
+@pytest.mark.parametrize("mode", ["semantic", "hybrid", "keyword"])
+async def test_a_model_that_repeats_itself_has_ties_alone(
+    services: Services, folder: Path, mode: Mode
+) -> None:
+    await ingest(services, IngestRequest(arguments=[str(folder)]))
+    result = await ask(services, mode)
+    ties = [one.score == other.score for one, other in pairwise(result.hits)]
+    # The copy, at least, and nothing behind the last hit.
+    assert ties[0] is True
+    assert marks(result) == [*ties, False]
+    assert result.noise == (None if mode == "keyword" else 0.0)
+
+
+async def test_hits_of_a_noisy_model_are_marked_and_stay_where_they_are(
+    services: Services, folder: Path
+) -> None:
+    services._embedders["hashing:64"] = Noisy(64)
+    await ingest(services, IngestRequest(arguments=[str(folder)]))
+    result = await ask(services, "semantic")
+    assert result.noise is not None
+    assert result.noise > 1e-6
+    assert [hit.score for hit in result.hits] == sorted(
+        (hit.score for hit in result.hits), reverse=True
+    )
+    gaps = [one.score - other.score for one, other in pairwise(result.hits)]
+    shown = marks(result)
+    assert True in shown
+    assert False in shown[:-1]
+    move = movement(result.noise)
+    for gap, mark in zip(gaps, shown, strict=False):
+        assert mark is not (gap > WIDEST * move)
+    # A page of the list has the marks of the whole.
+    assert marks(await ask(services, "semantic", k=2, first_rank=2)) == shown[1:3]
+    assert marks(await ask(services, "keyword")) == [True, False]
+
+
+async def test_noise_that_a_check_measured_counts(services: Services, folder: Path) -> None:
+    await ingest(services, IngestRequest(arguments=[str(folder)]))
+    before = await ask(services, "semantic")
+    assert marks(before).count(True) == 1
+    with connect(services.settings.database_url.get_secret_value()) as connection:  # type: ignore[union-attr] # the fixture sets it
+        for age, noise in ((3, 0.5), (2, 3e-3), (1, None)):
+            connection.execute(
+                "INSERT INTO checks (id, collection_id, index_id, verdict, sampled, changed,"
+                " repeated, unsteady, noise_median, noise_max, drift, reproducibility, report,"
+                " created_at) SELECT gen_random_uuid(), collection_id, id, 'stable', 0, 0, 0, 0,"
+                " NULL, %s, '{}', '{}', '{}', now() - make_interval(hours => %s) FROM indexes",
+                (noise, age),
+            )
+    after = await ask(services, "semantic")
+    # The latest that measured any.
+    assert after.noise == 3e-3
+    assert marks(after).count(True) > 1
+    assert [hit.chunk_id for hit in after.hits] == [hit.chunk_id for hit in before.hits]
+
+
+async def test_what_is_like_a_passage_is_asked_with_stored_vectors(
+    services: Services, folder: Path
+) -> None:
+    services._embedders["hashing:64"] = Noisy(64)
+    await ingest(services, IngestRequest(arguments=[str(folder)]))
+    chunk_id = (await ask(services, "semantic")).hits[0].chunk_id
+    found = await services.searcher.similar(SimilarRequest(chunk_id=chunk_id, mode="semantic"))
+    assert marks(found) == [False] * len(found.hits)
+    assert found.noise is None

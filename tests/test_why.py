@@ -443,7 +443,7 @@ async def test_the_query_had_another_vector(filled: Services, mode: Mode) -> Non
     filled._embedders["hashing:64"] = Unsteady("64")
     run_sql(filled, "DELETE FROM query_vectors")
     answer = await why(filled, mode=mode)
-    assert causes(answer) == ["found", "query_vector_changed"]
+    assert causes(answer) == ["found", "query_vector_changed", "unchecked", "noise"]
     changed = one(answer, QueryVectorChanged)
     if mode == "semantic":
         assert changed.shift is not None
@@ -459,7 +459,12 @@ async def test_the_same_vector_is_no_finding_and_an_unknown_one_is_said_so(
     await search(filled)
     assert causes(await why(filled, "soup.txt", k=1)) == ["outranked"]
     run_sql(filled, "UPDATE query_log SET vector_hash = NULL")
-    assert causes(await why(filled, "soup.txt", k=1)) == ["outranked", "query_vector_unknown"]
+    assert causes(await why(filled, "soup.txt", k=1)) == [
+        "outranked",
+        "query_vector_unknown",
+        "unchecked",
+        "noise",
+    ]
 
 
 async def test_searches_from_before_documents_were_logged_count(

@@ -281,6 +281,43 @@ async def last_hit(
     return _past((await connection.execute(_LAST_HIT, keys)).mappings().one_or_none())
 
 
+@dataclass(frozen=True, kw_only=True)
+class PastCheck:
+    """A check of an index: its verdict, the kinds of its findings, and the causes it named."""
+
+    id: UUID
+    at: datetime
+    verdict: str
+    kinds: Sequence[str]
+    causes: Sequence[str]
+
+
+_CHECKS = text("""
+    SELECT id, created_at AS at, verdict,
+        ARRAY(SELECT jsonb_array_elements(report->'findings')->>'kind') AS kinds,
+        ARRAY(SELECT jsonb_array_elements(report->'causes')->>'name') AS causes
+    FROM checks WHERE index_id = :index_id AND created_at >= :since ORDER BY created_at
+""")
+_NOISE = text("""
+    SELECT noise_max FROM checks WHERE index_id = :index_id AND noise_max IS NOT NULL
+    ORDER BY created_at DESC LIMIT 1
+""")
+
+
+async def checks_since(
+    connection: AsyncConnection, index_id: UUID, since: datetime
+) -> list[PastCheck]:
+    """List the checks of an index from a moment on, the earliest first."""
+    rows = await connection.execute(_CHECKS, {"index_id": index_id, "since": since})
+    return [PastCheck(**row) for row in rows.mappings()]
+
+
+async def noise_seen(connection: AsyncConnection, index_id: UUID) -> float | None:
+    """Give the largest 1 - cos between sends that the latest check to measure any saw."""
+    found: float | None = await connection.scalar(_NOISE, {"index_id": index_id})
+    return found
+
+
 def _past(row: RowMapping | None) -> PastSearch | None:
     if row is None:
         return None

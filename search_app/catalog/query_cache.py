@@ -146,12 +146,13 @@ async def clear(
 
 
 _KEPT = text("""
-    SELECT model_version_id, model_versions.provider || '/' || model_versions.model AS model,
+    SELECT model_versions.id AS model_version_id,
+        model_versions.provider || '/' || model_versions.model AS model,
         count(*) AS vectors, count(*) FILTER (WHERE NOT proven) AS unproven,
         sum(octet_length(vector)) AS bytes, min(query_vectors.created_at) AS oldest,
         max(query_vectors.created_at) AS newest
     FROM query_vectors JOIN model_versions ON model_versions.id = model_version_id
-    GROUP BY model_version_id, model ORDER BY model, model_version_id
+    GROUP BY model_versions.id ORDER BY model, model_versions.id
 """)
 
 

@@ -99,6 +99,7 @@ async def search(services: ServicesDep, body: SearchBody) -> SearchAnswer:
         exact=result.exact,
         more=result.more,
         took_ms=round(result.took_ms, 3),
+        noise=result.noise,
     )
 
 
@@ -215,6 +216,7 @@ def hit_json(hit: Hit) -> HitJson:
         run_id=hit.run_id,
         model_version_id=hit.model_version_id,
         index_id=hit.index_id,
+        within_noise_of_next=hit.within_noise_of_next,
     )
 
 

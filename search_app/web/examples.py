@@ -65,6 +65,7 @@ EXAMPLES: Mapping[str, JSON] = {
                 "run_id": _RUN,
                 "model_version_id": _MODEL,
                 "index_id": _INDEX,
+                "within_noise_of_next": False,
             }
         ],
         "mode": "hybrid",
@@ -78,6 +79,7 @@ EXAMPLES: Mapping[str, JSON] = {
         "exact": False,
         "more": True,
         "took_ms": 12.4,
+        "noise": 0.0,
     },
     "collections": {
         "collections": [

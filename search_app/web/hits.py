@@ -34,7 +34,8 @@ class ShownHit:
     """A hit with its snippet, its address, and its source in two parts.
 
     ``steps`` say why it stands where it stands; ``alike`` are passages that were folded into it;
-    ``like_url`` leads to more like it. ``given`` is what was said of it and in which search, None
+    ``like_url`` leads to more like it; ``noise`` is that of the model, None where it has no part in
+    the order. ``given`` is what was said of it and in which search, None
     where nothing can be said.
     """
 
@@ -49,6 +50,7 @@ class ShownHit:
     model: str
     steps: Sequence[Step]
     alike: Sequence[SimilarLink] = ()
+    noise: float | None = None
     given: Given | None = None
 
     @property
@@ -114,6 +116,7 @@ def shown_hits(
                 ]
                 if alike
                 else (),
+                noise=result.noise,
                 given=None if given is None else given.get(hit.chunk_id, nothing_said),
             )
         )

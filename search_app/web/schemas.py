@@ -86,6 +86,9 @@ class HitJson(Model):
     ``scores`` and ``ranks`` are those of the lists that found it: ``dense`` is the inner product
     with the query's vector, ``bm25`` the score of its words; ``fused`` and ``rerank`` are what
     came of them. ``similar`` are passages that were folded into this one.
+    ``within_noise_of_next`` is true where the next hit has the same score, or one so near that
+    another answer of the model to the same query could swap the two; null where that is not known,
+    as for scores of a reranker.
     """
 
     rank: int
@@ -101,6 +104,10 @@ class HitJson(Model):
     run_id: UUID
     model_version_id: UUID
     index_id: UUID
+    within_noise_of_next: Annotated[
+        bool | None,
+        Field(description="The order of this hit and the next is within the noise of the model"),
+    ]
 
 
 class NoticeJson(Model):
@@ -114,7 +121,9 @@ class SearchAnswer(Model):
     """The hits, best first, and what answered. ``more`` says that further hits can be paged to.
 
     ``unknown_words`` are words of the query that no passage has; ``suggestion`` is the query with
-    words in their place that some have, null where there are none near.
+    words in their place that some have, null where there are none near. ``noise`` is the largest
+    1 − cos that was measured between two answers of the model to one text, when it was registered
+    or by the latest check of the index; null where the query was not sent to a model.
     """
 
     model_config = _example("answer")
@@ -132,6 +141,7 @@ class SearchAnswer(Model):
     exact: bool
     more: bool
     took_ms: float
+    noise: float | None
 
 
 class CollectionJson(Model):

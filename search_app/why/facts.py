@@ -7,7 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from search_app.catalog.history import DocumentEvent
-from search_app.catalog.inquiries import PastFailure, PastSearch
+from search_app.catalog.inquiries import PastCheck, PastFailure, PastSearch
 from search_app.question import Question
 from search_app.types import JSON, Mode
 
@@ -44,13 +44,17 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """The index that answers now."""
+    """The index that answers now; ``noise`` is the largest 1 - cos measured between two sends.
+
+    It is None where nothing was measured.
+    """
 
     index_id: UUID
     model_version_id: UUID
     model: str
     chunking: str
     store: str
+    noise: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,7 @@ class Facts:
     passage, where that is known. ``folded_into`` is the rank of the hit that the page shows in its
     place. ``rivals`` is what became of the documents above it since the search compared with, and
     ``switched_at`` when the index took over that answers now, where another one answered that.
+    ``checks`` are those of the index since the search compared with, where it answered that too.
     """
 
     k: int
@@ -118,6 +123,7 @@ class Facts:
     nearest: float | None = None
     vector_hash: bytes | None = None
     rivals: Sequence[DocumentEvent] = ()
+    checks: Sequence[PastCheck] = ()
 
     @property
     def place(self) -> Place | None:

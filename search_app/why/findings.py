@@ -12,13 +12,17 @@ from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
-from search_app.catalog.inquiries import PastSearch
+from search_app.catalog.inquiries import PastCheck, PastSearch
 from search_app.filters import Filter, field_values, leaves, passes
 from search_app.grammar import parse_filter
+from search_app.noise import movement
 from search_app.question import Question
 from search_app.types import JSON
 from search_app.why.facts import Facts, Place, State
 from search_app.wording import gettext_noop
+
+ROUNDING = 1e-6
+"""Least difference of two scores that is one: they are sums of float32 products."""
 
 
 class Cause(StrEnum):
@@ -40,6 +44,9 @@ class Cause(StrEnum):
     OUTRANKED = "outranked"
     QUERY_VECTOR_CHANGED = "query_vector_changed"
     QUERY_VECTOR_UNKNOWN = "query_vector_unknown"
+    CHECKED = "checked"
+    UNCHECKED = "unchecked"
+    NOISE = "noise"
 
 
 @dataclass(frozen=True)
@@ -527,6 +534,149 @@ class QueryVectorUnknown(Finding):
         )
 
 
+_HOLDS, _OTHER = "stable", "other"
+
+SAID: Mapping[str, str] = {
+    "model_changed": gettext_noop("The check of %(at)s found that another model answers."),
+    "drifted": gettext_noop("The check of %(at)s found that rankings moved."),
+    "corrupt": gettext_noop(
+        "The check of %(at)s found stored vectors that are not what was written."
+    ),
+    "passages_differ": gettext_noop(
+        "The check of %(at)s found passages that do not get the vectors any more that are stored."
+    ),
+    "changes_without_alarm": gettext_noop(
+        "The check of %(at)s found lists that changed, too few to be certain."
+    ),
+    "new_build": gettext_noop("The check of %(at)s found a new build of the same model."),
+    "noisy": gettext_noop(
+        "The check of %(at)s found that identical requests give different lists."
+    ),
+    "noise_above_baseline": gettext_noop(
+        "The check of %(at)s found more noise in the model's answers than before."
+    ),
+    "index_recall_fell": gettext_noop(
+        "The check of %(at)s found that the approximate index misses much."
+    ),
+    "stale_text": gettext_noop(
+        "The check of %(at)s found vectors of texts that have changed since."
+    ),
+    _OTHER: gettext_noop("The check of %(at)s did not find that all is well."),
+    _HOLDS: gettext_noop(
+        "The check of %(at)s found that rankings hold; %(checks)s were made since the search of "
+        "%(searched_at)s."
+    ),
+    "unreachable": gettext_noop(
+        "The check of %(at)s could not be finished: the model or the store did not answer."
+    ),
+    "too_few_references": gettext_noop(
+        "The check of %(at)s had too few queries to compare, and says nothing."
+    ),
+}
+"""What the checks of an index may have said by the kind of a finding, the most telling first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked(Finding):
+    """What the most telling of the checks since the search compared with found.
+
+    ``kind`` is that of its finding, a key of SAID; ``causes`` are those that it named; ``checks``
+    counts all since then, and ``link`` leads to the report.
+    """
+
+    cause = Cause.CHECKED
+    check: UUID
+    at: datetime
+    verdict: str
+    kind: str
+    causes: Sequence[str]
+    noise: float | None
+    checks: int
+    searched_at: datetime
+    link: str
+
+    def told(self) -> Told:
+        """Say what it found, and what it took to be the cause."""
+        if self.causes:
+            advice = gettext_noop(
+                "It named as cause: %(causes)s. Its report says how certain that is, and what to "
+                "do."
+            )
+        elif self.kind == _HOLDS:
+            advice = gettext_noop("So the model and the stored vectors are unlikely to be why.")
+        else:
+            advice = gettext_noop("Its report says more, and what to do.")
+        return Told(SAID[self.kind], advice)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unchecked(Finding):
+    """Nobody looked whether the model and the stored vectors hold."""
+
+    cause = Cause.UNCHECKED
+    searched_at: datetime
+
+    def told(self) -> Told:
+        """Say so."""
+        return Told(
+            gettext_noop(
+                "No check of this index was made since %(searched_at)s, so nobody knows whether "
+                "the model and the stored vectors are what they were."
+            ),
+            gettext_noop("Run ingest check, and have it run every night."),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Finding):
+    """Whether the measured noise of the model explains that the query had another vector.
+
+    ``noise`` is the largest 1 - cos between two sends, so that scores move by ``bound`` at most
+    (see noise.py). ``shift`` is by how much they moved; None: not known. ``within`` says whether
+    noise explains it; None: it may.
+    """
+
+    cause = Cause.NOISE
+    noise: float
+    bound: float
+    shift: float | None
+    within: bool | None
+
+    def told(self) -> Told:
+        """Compare what changed with what was measured."""
+        if self.noise == 0:
+            return Told(
+                gettext_noop(
+                    "Noise does not explain it: the model gave the same vector at every send that "
+                    "was measured."
+                ),
+                gettext_noop("Run ingest check: it looks for what else changed."),
+            )
+        if self.within is None:
+            return Told(
+                gettext_noop(
+                    "Noise of the model may explain it: two answers to one text differed by up to "
+                    "%(noise)s (1 − cos), which moves scores by up to %(bound)s."
+                ),
+                gettext_noop("Clear no query vectors: as long as they are kept, lists stay."),
+            )
+        if self.within:
+            return Told(
+                gettext_noop(
+                    "Noise of the model explains it: two answers to one text differed by up to "
+                    "%(noise)s (1 − cos), which moves scores by up to %(bound)s."
+                ),
+                gettext_noop("Clear no query vectors: as long as they are kept, lists stay."),
+            )
+        return Told(
+            gettext_noop(
+                "Noise of the model does not explain it: two answers to one text differed by up to "
+                "%(noise)s (1 − cos), which moves scores by no more than %(bound)s."
+            ),
+            gettext_noop("Run ingest check: it looks for what else changed."),
+        )
+
+
 def found(facts: Facts) -> Found | None:
     """Is it found after all?"""
     if facts.place is None or not facts.is_found:
@@ -735,6 +885,54 @@ def query_vector_unknown(facts: Facts) -> QueryVectorUnknown | None:
     return QueryVectorUnknown(searched_at=then.at)
 
 
+def checked(facts: Facts) -> Checked | None:
+    """Did a check see why the search compared with gave another list?"""
+    then = _unexplained(facts)
+    if then is None or not facts.checks:
+        return None
+    order = list(SAID)
+
+    def telling(check: PastCheck) -> str:
+        known = [kind for kind in check.kinds if kind in SAID]
+        return min(known, key=order.index, default=_HOLDS if check.verdict == _HOLDS else _OTHER)
+
+    kind = min(map(telling, facts.checks), key=order.index)
+    saying = [check for check in facts.checks if telling(check) == kind]
+    # When it began to fail says more than that it still does; when it last held, likewise.
+    check = saying[-1 if kind == _HOLDS else 0]
+    return Checked(
+        check=check.id,
+        at=check.at,
+        verdict=check.verdict,
+        kind=kind,
+        causes=check.causes,
+        noise=facts.serving.noise if facts.serving else None,
+        checks=len(facts.checks),
+        searched_at=then.at,
+        link=f"/checks/{check.id}",
+    )
+
+
+def unchecked(facts: Facts) -> Unchecked | None:
+    """Was no check made that could have seen it?"""
+    then = _unexplained(facts)
+    return None if then is None or facts.checks else Unchecked(searched_at=then.at)
+
+
+def noise(facts: Facts) -> Noise | None:
+    """Is what changed within the noise that was measured?"""
+    changed = query_vector_changed(facts)
+    if changed is None and query_vector_unknown(facts) is None:
+        return None
+    size = facts.serving.noise if facts.serving else None
+    if size is None:
+        return None
+    bound = movement(size)
+    shift = changed.shift if changed else None
+    within = None if shift is None else shift <= bound + ROUNDING
+    return Noise(noise=size, bound=bound, shift=shift, within=within)
+
+
 JUDGES: Mapping[Cause, Callable[[Facts], Finding | None]] = {
     Cause.FOUND: found,
     Cause.FOLDED: folded,
@@ -752,6 +950,9 @@ JUDGES: Mapping[Cause, Callable[[Facts], Finding | None]] = {
     Cause.OUTRANKED: outranked,
     Cause.QUERY_VECTOR_CHANGED: query_vector_changed,
     Cause.QUERY_VECTOR_UNKNOWN: query_vector_unknown,
+    Cause.CHECKED: checked,
+    Cause.UNCHECKED: unchecked,
+    Cause.NOISE: noise,
 }
 """What decides about each cause."""
 
@@ -810,6 +1011,21 @@ def _comparable(facts: Facts) -> PastSearch | None:
     if then.model_version_id != now.model_version_id or "keyword" in (then.mode, facts.mode):
         return None
     return then
+
+
+def _unexplained(facts: Facts) -> PastSearch | None:
+    """Give the search compared with, if its list differs and documents do not explain that.
+
+    Of another index, or by words alone, checks of this one say nothing.
+    """
+    then = _comparable(facts)
+    if then is None or facts.serving is None or then.index_id != facts.serving.index_id:
+        return None
+    above = outranked(facts)
+    strange = above is not None and any(each.reason is Reason.UNKNOWN for each in above.rivals)
+    if strange or missed(facts) or query_vector_changed(facts) or query_vector_unknown(facts):
+        return then
+    return None
 
 
 def _shift(facts: Facts) -> float | None:

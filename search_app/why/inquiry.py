@@ -19,10 +19,11 @@ from search_app.catalog import (
 )
 from search_app.catalog.engine import reading
 from search_app.catalog.history import DocumentEvent
-from search_app.catalog.inquiries import Candidate, PastFailure
+from search_app.catalog.inquiries import Candidate, PastCheck, PastFailure
 from search_app.errors import EmbedderError, InvalidInputError, NotFoundError
 from search_app.filters import passes
 from search_app.grammar import parse_filter
+from search_app.noise import measured
 from search_app.question import read_question
 from search_app.ranking import full_text
 from search_app.retrieval import SearchRequest, check_request, vector_hash
@@ -143,8 +144,17 @@ async def _of_catalog(
         ),
     )
     return replace(
-        facts, switched_at=await _switched_at(connection, collection, facts, inquiry.index)
+        facts,
+        switched_at=await _switched_at(connection, collection, facts, inquiry.index),
+        checks=await _checks(connection, facts),
     )
+
+
+async def _checks(connection: AsyncConnection, facts: Facts) -> Sequence[PastCheck]:
+    then, now = facts.compared, facts.serving
+    if then is None or now is None or then.index_id != now.index_id:
+        return ()
+    return await inquiries.checks_since(connection, now.index_id, then.at)
 
 
 async def _subject(
@@ -203,6 +213,7 @@ async def _serving(
         model=version.name,
         chunking=index.chunking.name,
         store=index.store,
+        noise=measured(version.noise_floor, await inquiries.noise_seen(connection, index.id)),
     )
 
 
