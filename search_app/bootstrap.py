@@ -15,6 +15,7 @@ from search_app.embedders.base import Embedder
 from search_app.embedders.bundled import BundledEmbedder
 from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.embedders.hashing import HashingEmbedder
+from search_app.embedders.onnx import OnnxEmbedder
 from search_app.embedders.openai import OpenAIEmbedder
 from search_app.embedders.sentence_transformers import SentenceTransformersEmbedder
 from search_app.errors import ConfigurationError, NotFoundError, SchemaError
@@ -27,7 +28,7 @@ from search_app.retrieval import Searcher
 from search_app.stores.base import VectorStore
 from search_app.stores.pgvector import PgvectorStore
 
-EMBEDDERS = "bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH or hashing:DIM"
+EMBEDDERS = "bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or hashing:DIM"
 RERANKERS = "sentence-transformers:NAME_OR_PATH or endpoint:MODEL"
 STORES = "pgvector or qdrant"
 
@@ -46,6 +47,10 @@ def make_embedder(spec: str, settings: Settings) -> Embedder:
             return HashingEmbedder(argument)
         case "openai", _:
             return _openai(argument, settings)
+        case "onnx", _:
+            return OnnxEmbedder(
+                argument, batch_size=settings.onnx_batch_size, threads=settings.threads
+            )
         case "sentence-transformers", _:
             return SentenceTransformersEmbedder(
                 argument, batch_size=settings.sentence_transformers_batch_size

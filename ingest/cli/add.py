@@ -31,8 +31,8 @@ def add(
     embedder: Annotated[
         str,
         typer.Option(
-            help="bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH or hashing:DIM; the "
-            "collection's own if unset."
+            help="bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or "
+            "hashing:DIM; the collection's own if unset."
         ),
     ] = "",
     store: Annotated[

@@ -63,7 +63,8 @@ def probe_model(
     spec: Annotated[
         str,
         typer.Argument(
-            help="bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH or hashing:DIM."
+            help="bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or "
+            "hashing:DIM."
         ),
     ],
     texts: Annotated[

@@ -22,8 +22,8 @@ def reindex(
     embedder: Annotated[
         str,
         typer.Option(
-            help="bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH or hashing:DIM; that "
-            "of the active index if unset."
+            help="bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or "
+            "hashing:DIM; that of the active index if unset."
         ),
     ] = "",
     store: Annotated[

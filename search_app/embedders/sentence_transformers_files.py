@@ -69,7 +69,7 @@ def find_files(name: str, cache_dir: Path | None) -> ModelFiles:
             f"sentence-transformers:{name}: no model: the folder holds neither {_SIGNS[0]} "
             f"nor {_SIGNS[1]}"
         )
-    return ModelFiles(folder=folder, prompts=_prompts(name, folder))
+    return ModelFiles(folder=folder, prompts=prompts_of(f"sentence-transformers:{name}", folder))
 
 
 def revision_of(folder: Path) -> str:
@@ -92,7 +92,12 @@ def _defining(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _prompts(name: str, folder: Path) -> Mapping[Kind, str]:
+def prompts_of(spec: str, folder: Path) -> Mapping[Kind, str]:
+    """Give the prompts that a folder names in config_sentence_transformers.json.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
     path = folder / "config_sentence_transformers.json"
     try:
         settings = json.loads(path.read_bytes()) if path.is_file() else {}
@@ -102,9 +107,7 @@ def _prompts(name: str, folder: Path) -> Mapping[Kind, str]:
             for kind, names in _PROMPT_NAMES.items()
         }
     except (ValueError, AttributeError) as exc:
-        raise ConfigurationError(
-            f"sentence-transformers:{name}: {path.name} cannot be read: {exc}"
-        ) from exc
+        raise ConfigurationError(f"{spec}: {path.name} cannot be read: {exc}") from exc
 
 
 def _fetched(name: str, cache_dir: Path | None) -> Path:

@@ -52,7 +52,10 @@ class ReindexBody(Model):
 
     embedder: Annotated[
         str | None,
-        Field(description="bundled, openai:MODEL, sentence-transformers:NAME_OR_PATH, hashing:DIM"),
+        Field(
+            description="bundled, openai:MODEL, onnx:FOLDER, "
+            "sentence-transformers:NAME_OR_PATH, hashing:DIM"
+        ),
     ] = None
     store: Annotated[Literal["pgvector", "qdrant"] | None, Field(description="The store")] = None
     chunk_tokens: Annotated[
