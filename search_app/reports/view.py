@@ -52,6 +52,11 @@ class Lists:
     loss: float
     cosine: float
 
+    @property
+    def left(self) -> int:
+        """How many documents left the list."""
+        return sum(row.other is None for row in self.before)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Affected:
@@ -217,7 +222,7 @@ def _noise(nights: Sequence[Night], labels: Sequence[str], words: Words) -> Plot
     if not known:
         return None
     low, high = plots.decades(known, lowest=_SMALLEST, highest=0)
-    axis = plots.logarithmic(low, high, power, bottom="0" if low == _SMALLEST else None)
+    axis = plots.logarithmic(low, high, power, bottom="0" if min(known) <= 0 else None)
 
     def values(name: str) -> list[Value]:
         return [

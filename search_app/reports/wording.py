@@ -76,6 +76,27 @@ _FIRST: _Three = (
     gettext_noop("Check again, tomorrow for instance. From then on there is something to compare."),
 )
 
+_DRIFTED: _Three = (
+    gettext_noop(
+        "Searches find other documents than before: those of %(changed)s in %(sampled)s "
+        "questions that were asked again."
+    ),
+    gettext_noop("Yes, this matters: it is more than chance, and more than asking twice explains."),
+    gettext_noop(
+        "Look below at the questions that changed most, and at the causes with what to do "
+        "about each. If the new results are right, a person can accept them."
+    ),
+)
+
+_STILL: _Three = (
+    gettext_noop(
+        "Earlier checks found that searches find other documents than before; in this one no "
+        "question could be asked again."
+    ),
+    _DRIFTED[1],
+    _DRIFTED[2],
+)
+
 _KINDS: Mapping[str, _Three] = {
     "model_changed": (
         gettext_noop("The model that answers now is not the one that this index was made with."),
@@ -88,19 +109,7 @@ _KINDS: Mapping[str, _Three] = {
             "one, compare the two, and switch over."
         ),
     ),
-    "drifted": (
-        gettext_noop(
-            "Searches find other documents than before: those of %(changed)s in %(sampled)s "
-            "questions that were asked again."
-        ),
-        gettext_noop(
-            "Yes, this matters: it is more than chance, and more than asking twice explains."
-        ),
-        gettext_noop(
-            "Look below at the questions that changed most, and at the causes with what to do "
-            "about each. If the new results are right, a person can accept them."
-        ),
-    ),
+    "drifted": _DRIFTED,
     "corrupt": (
         gettext_noop("%(broken)s stored vectors are missing, or are not what was written."),
         gettext_noop(
@@ -194,6 +203,12 @@ FAULTS: Mapping[str, str] = {
 }
 """What can be wrong with stored vectors."""
 
+UNKNOWN_CAUSE = (
+    gettext_noop("unknown"),
+    gettext_noop("look at the worst queries below; keep the index as it is until it is clear"),
+)
+"""What search_app/consistency/causes.py says where nothing explains a difference."""
+
 _NEW_REFERENCES = re.compile(r"(\d+) new reference queries were set; they are compared from .*")
 _NOTHING_BEFORE = "queries: there was nothing to compare with before this check"
 
@@ -206,6 +221,8 @@ def headline(report: Mapping[str, JSON]) -> Headline:
         three = _STABLE if values["sampled"] else _NOTHING
     elif findings[0]["kind"] == "too_few_references" and not values["references"]:
         three = _FIRST
+    elif findings[0]["kind"] == "drifted" and not values["sampled"]:
+        three = _STILL
     elif findings[0]["kind"] in _KINDS:
         three = _KINDS[findings[0]["kind"]]
     else:

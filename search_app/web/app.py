@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import cache, partial
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -16,14 +16,18 @@ from search_app.web import (
     api,
     api_actions,
     api_assist,
+    api_checks,
     api_collections,
     api_compare,
     api_facets,
     api_indexes,
     api_provenance,
+    api_query_vectors,
     api_runs,
     api_schedules,
     api_why,
+    check_pages,
+    check_sign,
     collection_pages,
     compare_page,
     docs_page,
@@ -45,6 +49,7 @@ from search_app.web import (
     why_page,
 )
 from search_app.web.assets import Assets
+from search_app.web.check_sign import Signs
 from search_app.web.counting import Counter
 from search_app.web.csrf import FormTokens
 from search_app.web.description import describe
@@ -77,6 +82,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         async with nullcontext(services) if services else open_services(settings) as opened:
             app.state.services = opened
             app.state.counter = Counter(opened.engine)
+            app.state.signs = Signs(opened.engine, opened.settings)
             app.state.suggester = Suggester(opened.engine, past=settings.query_log)
             yield
 
@@ -113,6 +119,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         metrics,
     )
     care = (
+        check_pages,
         collection_pages,
         index_pages,
         compare_page,
@@ -136,8 +143,13 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         api_why,
         api_compare,
         api_indexes,
+        api_checks,
+        api_query_vectors,
     )
+    # For supervisors, whom no sign is shown and who must be answered without the catalog.
+    unsigned = (health, metrics)
     for module in (*interfaces, *pages, *care):
-        app.include_router(module.router)
+        signed = () if module in (*interfaces, *unsigned) else (Depends(check_sign.look),)
+        app.include_router(module.router, dependencies=signed)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign] # the way FastAPI documents
     return app

@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 DIRECTORY = Path(__file__).parent / "static"
+OF_REPORTS = Path(__file__).parent.parent / "reports" / "static"
 _FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -18,10 +19,10 @@ class Assets(StaticFiles):
 
     def __init__(self) -> None:
         """Hash the files once; they do not change while the program runs."""
-        super().__init__(directory=DIRECTORY)
+        super().__init__(directory=DIRECTORY, packages=[("search_app.reports", "static")])
         self._versions = {
             path.name: sha256(path.read_bytes()).hexdigest()[:16]
-            for path in DIRECTORY.iterdir()
+            for path in (*DIRECTORY.iterdir(), *OF_REPORTS.iterdir())
             if path.is_file()
         }
 

@@ -4,6 +4,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
+from search_app.web.check_sign import look
 from search_app.web.problems import Kind, Problem, problem_of
 from search_app.web.rendering import render
 
@@ -17,6 +18,8 @@ async def answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.kind is Kind.INTERNAL:
         log.error("request failed", path=request.url.path, exc_info=error)
+    if wants_page(request) and problem.kind is not Kind.UNKNOWN_HOST:
+        await look(request)
     return respond(request, problem)
 
 

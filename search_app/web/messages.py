@@ -1,8 +1,9 @@
 """What there is to translate, and the catalogs brought up to date with it (``make messages``).
 
 Messages are found in templates, in Python where ``gettext_noop`` marks them, here and in BESIDE,
-and in the API's description, which its page shows. Updating keeps translations, adds new messages
-without one, and drops those that nothing says any more; nothing is guessed.
+in the causes that checks name, and in the API's description, which its page shows. Updating keeps
+translations, adds new messages without one, and drops those that nothing says any more; nothing is
+guessed.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir, extract_f
 from babel.messages.pofile import write_po
 
 from search_app.config import load_settings
+from search_app.consistency.causes import TREE
 from search_app.types import JSON
 from search_app.web.app import create_app
 from search_app.web.description import body_fields
@@ -56,6 +58,9 @@ def extracted() -> Catalog:
         catalog.add(message, locations=[(file, line)], auto_comments=comments, context=context)
     with TemporaryDirectory() as folder:
         description = create_app(load_settings(data_dir=Path(folder))).openapi()
+    for signature in TREE:
+        for text in (signature.name, signature.remedy):
+            catalog.add(text, locations=[("causes.py", 0)])
     for text in described(description):
         catalog.add(text, locations=[("api.py", 0)])
     return catalog

@@ -9,8 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from search_app.reports.file import TEMPLATES as REPORTS
+from search_app.reports.file import report_filters, report_words
 from search_app.web import csrf
 from search_app.web.assets import Assets
+from search_app.web.check_sign import sign_of
 from search_app.web.csrf import FormTokens
 from search_app.web.hits import source_parts
 from search_app.web.translation import LANGUAGES, language_of, translations
@@ -36,7 +39,7 @@ class Renderer:
 
 def _environment(language: str, assets: Assets) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([TEMPLATES, REPORTS]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -53,22 +56,15 @@ def _environment(language: str, assets: Assets) -> Environment:
         "asset": assets.address,
         "language": language,
         "interface_languages": LANGUAGES,
+        "report_words": report_words(),
     }
     environment.filters |= {
-        "date": words.date,
-        "decimal": words.decimal,
+        **report_filters(words),
         "duration": words.duration,
         "file_name": lambda uri: source_parts(uri, uri)[1],
         "file_size": words.file_size,
         "folder_name": lambda uri: source_parts(uri, uri)[0],
-        "label": words.label,
         "language_name": words.language_name,
-        "moment": words.moment,
-        "number": words.number,
-        "percent": words.percent,
-        "short": lambda identity: str(identity)[:8],
-        "told": words.told,
-        "translated": words.translated,
         "type_name": words.type_name,
     }
     return environment
@@ -89,6 +85,7 @@ def render(
     language = language_of(request)
     shared = {
         "path": request.url.path,
+        "sign": sign_of(request),
         "theme": theme_of(request),
         "token": renderer.tokens.sign(nonce),
         "now": datetime.now(UTC),
