@@ -42,8 +42,8 @@ class Noisy(HashingEmbedder):
             raise EmbedderUnavailableError("no answer")
         self.queries += texts if kind == "query" else []
         vectors = await super().embed(texts, kind)
-        vectors = vectors + 0.01 * self.draw.normal(size=vectors.shape)
-        return np.asarray(vectors[:, ::-1] if self.other else vectors, np.float32)
+        moved = vectors + 0.01 * self.draw.normal(size=vectors.shape)
+        return np.asarray(moved[:, ::-1] if self.other else moved, np.float32)
 
 
 @asynccontextmanager

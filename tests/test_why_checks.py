@@ -87,10 +87,10 @@ def tilt(services: Services) -> None:
     run_sql(services, "DELETE FROM query_vectors")
 
 
-async def why(services: Services, mode: Mode = "semantic", **options: int) -> Answer:
+async def why(services: Services, mode: Mode = "semantic") -> Answer:
     return await inquire(
         services,
-        Inquiry(query=QUERY, document="ferry.txt", collection="default", mode=mode, **options),
+        Inquiry(query=QUERY, document="ferry.txt", collection="default", mode=mode),
     )
 
 

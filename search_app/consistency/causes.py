@@ -468,7 +468,7 @@ TREE: tuple[Signature, ...] = (
         name="tokenizer",
         remedy="pin the model's revision",
         seen=tokenizer,
-        accounts=_ANSWERED,
+        accounts=_BOTH,
     ),
     Signature(
         name="approximate index",
