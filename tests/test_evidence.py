@@ -97,14 +97,94 @@ def _first_alarms(share: float, sampled: int, nights: int, episodes: int) -> NDA
     return alarms
 
 
-@pytest.mark.slow
-def test_false_alarms_are_rarer_than_promised() -> None:
-    # 40 collections for 2,000 nights each, at the very edge of the null hypothesis.
-    alarms = _first_alarms(NULL, 43, int(ALARM), 40)
-    quiet = np.minimum(alarms, ALARM).sum()
-    assert quiet >= 40 * ALARM / 2
-    # Alarms in a row of n nights come with a probability of at most n / ALARM.
-    assert (alarms <= ALARM / 10).mean() <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / 40)
+EPISODES, HORIZON = 4_000, 200
+"""Simulated collections, and the nights that each is checked: 800,000 nights for each sample."""
+
+
+def _alarmed(draws: NDArray[np.int64], sampled: int) -> NDArray[np.bool_]:
+    """Say which of many collections (episodes, nights) ever gave an alarm, all of them at once."""
+    seen = np.arange(sampled + 1)
+    bets = np.array(
+        [[night(int(changed), sampled, each) for changed in seen] for each in ALTERNATIVES]
+    )
+    processes = np.zeros((len(ALTERNATIVES), len(draws)))
+    alarmed = np.zeros(len(draws), np.bool_)
+    for changed in draws.T:
+        processes = np.minimum((processes + 1) * bets[:, changed], ALARM * 1e6)
+        alarmed |= processes.mean(axis=0) >= ALARM
+    return alarmed
+
+
+def test_the_simulation_is_the_code() -> None:
+    draws = np.random.default_rng(3).binomial(43, 0.03, (20, 10))
+    expected = []
+    for episode in draws.tolist():
+        evidence, alarm = Evidence(), False
+        for changed in episode:
+            evidence = updated(evidence, changed=changed, sampled=43)
+            alarm = alarm or evidence.alarm
+        expected.append(alarm)
+    assert _alarmed(draws, 43).tolist() == expected
+    assert 0 < sum(expected) < 20
+
+
+@pytest.mark.parametrize("sampled", [43, 299])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_false_alarms_are_rarer_than_promised(sampled: int, seed: int) -> None:
+    # At the very edge of the null hypothesis. The sum of evidence over n nights has mean n, so by
+    # Markov's inequality (over all nights at once: Doob's) an alarm within n nights has a
+    # probability of at most n / ALARM: here, one collection in ten.
+    draws = np.random.default_rng(seed).binomial(sampled, NULL, (EPISODES, HORIZON))
+    share = HORIZON / ALARM
+    spread = np.sqrt(share * (1 - share) / EPISODES)
+    assert _alarmed(draws, sampled).mean() <= share + 3 * spread
+
+
+@pytest.mark.parametrize("sampled", [43, 299])
+def test_false_alarms_are_rarer_still_where_less_changes(sampled: int) -> None:
+    draws = np.random.default_rng(5).binomial(sampled, NULL / 2, (EPISODES, HORIZON))
+    assert _alarmed(draws, sampled).sum() <= 5
+
+
+@pytest.mark.parametrize("sampled", [43, 299])
+def test_alarms_come_at_most_once_in_as_many_nights_as_promised(sampled: int) -> None:
+    # Begun anew after each: 200,000 nights one after the other, in 100 collections.
+    draw = np.random.default_rng(11)
+    seen = np.arange(sampled + 1)
+    bets = np.array(
+        [[night(int(changed), sampled, each) for changed in seen] for each in ALTERNATIVES]
+    )
+    processes, alarms = np.zeros((len(ALTERNATIVES), 100)), 0
+    for changed in draw.binomial(sampled, NULL, (int(ALARM), 100)):
+        processes = np.minimum((processes + 1) * bets[:, changed], ALARM * 1e6)
+        over = processes.mean(axis=0) >= ALARM
+        alarms += int(over.sum())
+        processes[:, over] = 0
+    expected = ALARM * 100 / ALARM
+    # Alarms of a process that is begun anew are spread no wider than those of a Poisson process.
+    assert alarms <= expected + 3 * np.sqrt(expected)
+    assert alarms > 0
+
+
+@given(COUNTS, st.sampled_from(ALTERNATIVES))
+def test_a_night_is_a_ratio_of_binomial_likelihoods(
+    counts: tuple[int, int], alternative: float
+) -> None:
+    changed, sampled = counts
+    expected = binom.logpmf(changed, sampled, alternative) - binom.logpmf(changed, sampled, NULL)
+    assert np.log(night(changed, sampled, alternative)) == pytest.approx(
+        min(expected, 700.0), abs=1e-6
+    )
+
+
+def test_bounds_are_those_of_published_tables() -> None:
+    # The rule of three, and the "exact" intervals for 4 of 20 and 10 of 100 at two-sided 90 %.
+    assert interval(0, 100).high == pytest.approx(0.0295, abs=5e-5)
+    assert (interval(4, 20).low, interval(4, 20).high) == pytest.approx((0.0714, 0.4010), abs=5e-5)
+    assert (interval(10, 100).low, interval(10, 100).high) == pytest.approx(
+        (0.0553, 0.1637), abs=5e-5
+    )
+    assert (interval(20, 20).low, interval(20, 20).high) == pytest.approx((0.8609, 1.0), abs=5e-5)
 
 
 def test_a_change_of_one_query_in_ten_is_found_within_four_nights() -> None:
