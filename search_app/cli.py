@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search_app.cli_alerts import alert_test, alerts
+from search_app.cli_alerts import alerts
 from search_app.cli_backup import backup, restore
 from search_app.cli_cache import cache
 from search_app.cli_explain import explain, passage_id
@@ -32,7 +32,6 @@ app = typer.Typer(
 app.command()(explain)
 app.command()(why)
 app.command()(alerts)
-app.command()(alert_test)
 app.command()(backup)
 app.command()(restore)
 app.add_typer(cache, name="cache")

@@ -1,4 +1,4 @@
-"""``search-app alerts`` and ``alert-test``: who was told of what, and whether telling works."""
+"""``search-app alerts``: who was told of what, and whether telling works."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +24,9 @@ def alerts(
     again: Annotated[
         bool, typer.Option("--again", help="Try at once what was given up or waits, too.")
     ] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Only send a test every way that is set up, now.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what is to be told, and show what was; for cron where no worker runs.
@@ -31,6 +34,9 @@ def alerts(
     Exit code: 0 all is well, 1 a collection has not been checked for too long or an alert was not
     delivered, 2 nothing could be done.
     """
+    if test:
+        _test(as_json=as_json)
+        return
     settings = load_settings()
     late, found = wait_for(_tend(settings, limit, again=again), settings)
     undelivered = [way for alert in found for way in alert.deliveries if way.status != "sent"]
@@ -47,11 +53,7 @@ def alerts(
         raise typer.Exit(SOME_FAILED)
 
 
-def alert_test(*, as_json: AsJson = False) -> None:
-    """Send a test alert every way that is set up, now, once each.
-
-    Exit code: 0 all were taken, 1 one was not, 2 no way is set up.
-    """
+def _test(*, as_json: bool) -> None:
     from search_app.alerts.telling import channels, send_test
 
     settings = load_settings()

@@ -504,14 +504,14 @@ async def test_the_command_that_checks_tells_and_keeps_its_verdict(
 
 
 async def test_the_test_alert_says_whether_it_was_taken(notes: Services, hook: HookServer) -> None:
-    code, _, errors = await command(environment(notes), "search-app", "alert-test")
+    code, _, errors = await command(environment(notes), "search-app", "alerts", "--test")
     assert code == 2
     assert "UNMOVED_ALERT_WEBHOOK_URL" in errors
-    code, output, _ = await command(environment(notes, hook), "search-app", "alert-test")
+    code, output, _ = await command(environment(notes, hook), "search-app", "alerts", "--test")
     assert (code, output) == (0, "webhook: taken\n")
     assert hook.posted[0].payload["kind"] == "test"
     hook.status = 403
-    code, output, _ = await command(environment(notes, hook), "search-app", "alert-test")
+    code, output, _ = await command(environment(notes, hook), "search-app", "alerts", "--test")
     assert (code, "HTTP 403" in output) == (1, True)
 
 
