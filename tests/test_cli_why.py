@@ -182,3 +182,36 @@ def test_a_golden_set_of_feedback_measures_two_indexes(
     )["golden"]
     assert (found["metric"], found["queries"], found["known"]) == ("nDCG@10", 2, 2)
     assert found["difference"]["p"] == 1
+
+
+def test_query_vectors_are_shown_and_cleared(run: Run, folder: Path) -> None:
+    run("ingest", "add", str(folder))
+    assert "no query vectors are kept" in run("search-app", "cache", "show").stdout
+    found = json.loads(run("search-app", "search", "green tea", "--json").stdout)
+    run("search-app", "search", "black tea")
+    (kept,) = json.loads(run("search-app", "cache", "show", "--json").stdout)
+    assert (kept["model_version_id"], kept["vectors"]) == (found["model_version_id"], 2)
+    assert "2 vectors" in run("search-app", "cache", "show").stdout
+    one = run("search-app", "cache", "clear", "--query", "green tea", "--json")
+    assert json.loads(one.stdout) == {"cleared": 1}
+    late = run("search-app", "cache", "clear", "--since", "2999-01-01")
+    assert late.stdout.startswith("0 query vectors")
+    for wrong in (["--since", "soon"], ["--model", "zz"]):
+        refused = run("search-app", "cache", "clear", *wrong)
+        assert refused.returncode == 2, wrong
+        assert refused.stdout == ""
+    rest = run("search-app", "cache", "clear", "--model", kept["model_version_id"][:8])
+    assert rest.stdout.startswith("1 query vectors forgotten")
+
+
+def test_ties_are_marked(run: Run, folder: Path) -> None:
+    (folder / "copy.md").write_text((folder / "tea.md").read_text(encoding="utf-8"))
+    run("ingest", "add", str(folder))
+    told = run("search-app", "search", "green tea", "--mode", "semantic")
+    assert "  1≈ " in told.stdout
+    assert "equal scores; their order says nothing" in told.stdout
+    found = json.loads(
+        run("search-app", "search", "green tea", "--mode", "semantic", "--json").stdout
+    )
+    assert found["noise"] == 0
+    assert [hit["within_noise_of_next"] for hit in found["hits"]][:2] == [True, False]
