@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 380.0, 200.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 14.0, 24.0
+LEFT, RIGHT, TOP, BOTTOM = 50.0, 10.0, 14.0, 24.0
 
 CROWDED = 45
 """Nights beyond which intervals are drawn as one band."""

@@ -88,6 +88,23 @@ _DRIFTED: _Three = (
     ),
 )
 
+_PASSAGES: _Three = (
+    gettext_noop(
+        "%(moved)s of %(embedded)s passages get other vectors now than those that are stored."
+    ),
+    gettext_noop("A little: results held so far, but new passages and old ones may not match."),
+    gettext_noop("The causes below say why that may be, and what to do about it."),
+)
+
+_PASSAGES_SURELY: _Three = (
+    _PASSAGES[0],
+    gettext_noop(
+        "Yes, this matters: what is stored is not what the model makes of these passages, so they "
+        "may be found wrongly, or not at all."
+    ),
+    _PASSAGES[2],
+)
+
 _STILL: _Three = (
     gettext_noop(
         "Earlier checks found that searches find other documents than before; in this one no "
@@ -161,6 +178,7 @@ _KINDS: Mapping[str, _Three] = {
         gettext_noop("A little: some searches lack results that they should have."),
         gettext_noop("Rebuild the index; nothing has to be embedded again."),
     ),
+    "passages_differ": _PASSAGES,
     "stale_text": (
         gettext_noop("%(stale)s stored vectors were made of texts that have changed since."),
         gettext_noop("A little: those passages are found by what they used to say."),
@@ -197,6 +215,7 @@ FAULTS: Mapping[str, str] = {
     "zero": gettext_noop("Zero"),
     "norm": gettext_noop("Of another length"),
     "grid": gettext_noop("Rounded to a coarser number format"),
+    "another_prefix": gettext_noop("Made with another prefix"),
     "one_vector_for_different_texts": gettext_noop("One vector for different texts"),
     "stale_fields": gettext_noop("Fields that have changed since"),
     "stale_text": gettext_noop("Texts that have changed since"),
@@ -223,6 +242,8 @@ def headline(report: Mapping[str, JSON]) -> Headline:
         three = _FIRST
     elif findings[0]["kind"] == "drifted" and not values["sampled"]:
         three = _STILL
+    elif findings[0]["kind"] == "passages_differ" and findings[0]["severity"] == "fail":
+        three = _PASSAGES_SURELY
     elif findings[0]["kind"] in _KINDS:
         three = _KINDS[findings[0]["kind"]]
     else:
@@ -268,6 +289,7 @@ def unchecked(reason: str) -> tuple[str | None, Said]:
 def _values(report: Mapping[str, JSON]) -> Mapping[str, JSON]:
     layers = report["layers"]
     queries = layers.get("queries") or {}
+    documents = layers.get("documents") or {}
     faults = (layers.get("integrity") or {}).get("faults", [])
     broken = {one for fault in faults if fault["kind"] != "stale_text" for one in fault["ids"]}
     return {
@@ -277,6 +299,8 @@ def _values(report: Mapping[str, JSON]) -> Mapping[str, JSON]:
         "unsteady": queries.get("unsteady", 0),
         "references": queries.get("references", 0),
         "most": math.ceil(100 * report["drift"]["high"] - 1e-9),
+        "moved": len(documents.get("moved", [])),
+        "embedded": documents.get("sampled", 0),
         "broken": len(broken),
         "stale": sum(len(fault["ids"]) for fault in faults if fault["kind"] == "stale_text"),
     }
