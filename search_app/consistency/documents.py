@@ -136,6 +136,7 @@ def trials(again: Again, sample: Sample) -> list[Trial]:
             stored=units[place],
             fresh=again.fresh[place],
             within=float(again.noise[place]),
+            proved=False,
         )
         for place, each in enumerate(again.drawn)
         if not sample.flagged[place] and not sample.elsewhere[place]

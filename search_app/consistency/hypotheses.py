@@ -41,13 +41,18 @@ _SPECIAL_TOKENS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A text in its role, its unit vector of before and tonight's (d), and the noise in 1 - cos."""
+    """A text in its role, its unit vector of before and tonight's (d), and the noise in 1 - cos.
+
+    ``proved`` ones got their first vector from the model of the index; what is stored for a passage
+    may have come from anything.
+    """
 
     text: str
     kind: Kind
     stored: Vector
     fresh: Vector
     within: float
+    proved: bool = True
 
     @property
     def between(self) -> float:
@@ -80,7 +85,10 @@ class Hypothesis:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What trying a hypothesis gave: of ``tried`` texts, how many speak for then and for now."""
+    """What trying a hypothesis gave: of ``tried`` texts, how many speak for then and for now.
+
+    For now speak only texts that the model itself has answered otherwise before.
+    """
 
     hypothesis: Hypothesis
     tried: int
@@ -217,9 +225,7 @@ async def _try(asker: Asker, hypothesis: Hypothesis, moved: Sequence[Trial]) -> 
         vector = await asker.alone(edited, kind)
         number += 1
         then += hypothesis.then is not None and _restores(trial, vector)
-        now += hypothesis.now is not None and distance(trial.fresh, vector) <= max(
-            SAME, 3 * trial.within
-        )
+        now += hypothesis.now is not None and trial.proved and _is_same(trial, vector)
         if number == TRIED:
             break
     return Outcome(hypothesis=hypothesis, tried=number, then=int(then), now=int(now))
@@ -227,6 +233,10 @@ async def _try(asker: Asker, hypothesis: Hypothesis, moved: Sequence[Trial]) -> 
 
 def _restores(trial: Trial, vector: Vector) -> bool:
     return distance(trial.stored, vector) <= min(RESTORED, trial.between / 4) + 3 * trial.within
+
+
+def _is_same(trial: Trial, vector: Vector) -> bool:
+    return distance(trial.fresh, vector) <= max(SAME, 3 * trial.within)
 
 
 def _other(kind: Kind) -> Kind:

@@ -1,0 +1,1 @@
+"""The fault-injection benchmark of the checker: real models, real corpora, stored indexes."""
