@@ -482,6 +482,9 @@ def test_openapi_has_an_example_of_everything(description: Any) -> None:
             for status, response in operation["responses"].items():
                 (content,) = response["content"].items()
                 media_type, shape = content
+                if media_type == "text/html":
+                    assert shape["example"]
+                    continue
                 if status in ("200", "201", "202"):
                     assert "example" in shapes[shape["schema"]["$ref"].rpartition("/")[2]]
                 else:
