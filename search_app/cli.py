@@ -141,7 +141,7 @@ def similar(
     )
     result = wait_for(_similar(settings, request), settings)
     if as_json:
-        of_queries = ("search_id", "query", "unknown_words", "suggestion")
+        of_queries = ("search_id", "query", "unknown_words", "suggestion", "noise")
         shown = result_json(result)
         print_json({name: value for name, value in shown.items() if name not in of_queries})
     else:
