@@ -55,6 +55,9 @@ async def keep_telling(services: Services, *, every_s: float = LOOK_S) -> None:
             await tend(services)
         except UnmovedError as exc:
             log.warning("alerts cannot be looked after", reason=str(exc), again_in_s=every_s)
+        except Exception:
+            # A fault of ours must not end the worker or the server that this runs beside.
+            log.exception("alerts cannot be looked after", again_in_s=every_s)
         await asyncio.sleep(every_s)
 
 
