@@ -367,7 +367,7 @@ def test_whatever_was_seen_something_can_be_said(symptoms: Symptoms) -> None:
 @given(SYMPTOMS, st.randoms())
 def test_the_order_of_rows_does_not_matter(symptoms: Symptoms, random: Any) -> None:
     def shuffled(values: Sequence[Any]) -> list[Any]:
-        return random.sample(list(values), len(values))
+        return list(random.sample(list(values), len(values)))
 
     documents = symptoms.documents
     if documents is not None:
