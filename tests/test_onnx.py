@@ -167,7 +167,7 @@ def small(folder: Path, *, output: str = "tokens", inputs: tuple[str, ...] = ())
         helper.make_node("Concat", ["column", "ones"], ["tokens"], axis=2),
         helper.make_node("ReduceSum", ["tokens", "middle"], ["sums"], keepdims=0),
     ]
-    shape = ["texts", "tokens", 2] if output == "tokens" else ["texts", 2]
+    shape: list[str | int | None] = ["texts", "tokens", 2] if output == "tokens" else ["texts", 2]
     graph = helper.make_graph(
         nodes,
         "small",

@@ -24,6 +24,7 @@ from ingest.cli import (  # isort: skip # noqa: F401
     runs,
     schedule,
     show,
+    study,
     watch,
     worker,
 )
