@@ -1,6 +1,6 @@
 """Export all-MiniLM-L6-v2 to ONNX, as a folder that ``onnx:FOLDER`` takes.
 
-    python benchmarks/onnx_model.py FOLDER [--quantise]
+    python -m benchmarks.onnx_model FOLDER [--quantise]
 
 With ``--quantise`` the weights become int8 and activations are scaled at run time by all that a
 batch holds (dynamic quantisation), so that a text's vector depends on its company. Needs torch,

@@ -149,6 +149,12 @@ def test_models_and_their_options() -> None:
     assert model_row("sentence-transformers:m batch=4").batches == (4, 4)
 
 
+def test_a_row_is_called_by_the_last_part_of_a_folder(tmp_path: Path) -> None:
+    assert model_row(f"onnx:{tmp_path} batch=2").name == f"onnx:{tmp_path.name} batch=2"
+    assert model_row(f"onnx:{tmp_path}").spec == f"onnx:{tmp_path}"
+    assert model_row("openai:a/b batch=2").name == "openai:a/b batch=2"
+
+
 @pytest.mark.parametrize(
     "written",
     [

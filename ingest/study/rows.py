@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from search_app.config import Settings
 from search_app.errors import InvalidInputError
@@ -71,7 +72,7 @@ def model_row(written: str) -> ModelRow:
     if options.get("order", "shuffled") != "shuffled":
         raise InvalidInputError(f"--models {written!r}: order can only be shuffled")
     return ModelRow(
-        name=written.strip(),
+        name=_name(written.strip(), spec),
         spec=spec,
         batches=_batches(written, spec, options.get("batch")),
         shuffled="order" in options,
@@ -100,6 +101,14 @@ def noise_row(written: str) -> NoiseRow:
             f"--noise {written!r}: the cosine lies between 0 and 1, the share above 0 and at most 1"
         )
     return row
+
+
+def _name(written: str, spec: str) -> str:
+    """Give what was written, of a path its last part: a table is no place for folders."""
+    provider, _, argument = spec.partition(":")
+    path = Path(argument).expanduser()
+    short = f"{provider}:{path.name}" if argument and path.is_dir() else spec
+    return short + written.removeprefix(spec)
 
 
 def _batches(written: str, spec: str, given: str | None) -> tuple[int | None, int | None]:
