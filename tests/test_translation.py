@@ -183,6 +183,7 @@ NAMES = {
         "minmax",
         "bundled",
         "hashing",
+        "onnx",
         "openai",
         "sentence-transformers",
         "cron",

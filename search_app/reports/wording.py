@@ -201,8 +201,9 @@ LAYERS: Mapping[str, str] = {
     "references": gettext_noop("Reference questions"),
     "queries": gettext_noop("Questions"),
     "queries that differ": gettext_noop("Questions that differ"),
-    "documents": gettext_noop("Passages"),
+    "documents": gettext_noop("Passages embedded again"),
     "the approximate index": gettext_noop("The fast index"),
+    "passages": gettext_noop("Passages embedded again"),
     "causes": gettext_noop("Causes"),
 }
 """What the parts of a check are called."""

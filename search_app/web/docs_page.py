@@ -63,7 +63,7 @@ def _endpoint(method: str, path: str, operation: JSON, shapes: JSON) -> Endpoint
         parameters=operation.get("parameters", []),
         body=_example(body) if body else None,
         fields=list(body_fields(operation, shapes).items()),
-        answer=_example(answer) if answer else "",
+        answer=_example(answer) if answer else _text(succeeded),
         failures=[kind for kind in Kind if _lists(operation["responses"], kind)],
     )
 
@@ -72,6 +72,11 @@ def _shape(content: JSON) -> str | None:
     """Name the schema of a body that is JSON."""
     as_json = (content or {}).get("content", {}).get("application/json")
     return None if as_json is None else str(as_json["schema"]["$ref"].rpartition("/")[2])
+
+
+def _text(content: JSON) -> str:
+    """Give the example of a body that is not JSON."""
+    return next((str(shape.get("example", "")) for shape in content["content"].values()), "")
 
 
 def _lists(responses: JSON, kind: Kind) -> bool:
