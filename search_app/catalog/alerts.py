@@ -263,9 +263,11 @@ _STANDINGS = text("""
     CROSS JOIN LATERAL (
         SELECT coalesce(concluded.at, indexes.activated_at, indexes.created_at) AS since
     ) AS found
-    WHERE collections.state = 'live' AND EXISTS (
+    -- Not EXISTS, which may be planned as a join of all records.
+    CROSS JOIN LATERAL (
         SELECT FROM vector_records JOIN chunks ON chunks.id = vector_records.chunk_id
-        WHERE vector_records.index_id = indexes.id AND chunks.state = 'live'
-    )
+        WHERE vector_records.index_id = indexes.id AND chunks.state = 'live' LIMIT 1
+    ) AS passage
+    WHERE collections.state = 'live'
     ORDER BY collections.name
 """)
