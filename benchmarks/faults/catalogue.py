@@ -26,6 +26,8 @@ from benchmarks.faults.models import E5, MiniLM, Quantised
 from benchmarks.faults.worlds import Setting, World
 from search_app.types import Matrix, Vector
 
+TENTH = "a tenth of the queries"
+
 SWAP, PREFIX, CUT, EDIT, BUILD = (
     "model swap",
     "prefix",
@@ -209,7 +211,7 @@ def _swaps(models: Models) -> list[Fault]:
             lambda _world, draw: turned(e5, rotation(draw, 384)),
         ),
         Fault(
-            name="a tenth of the queries",
+            name=TENTH,
             plant=_answering(tenth),
             causes=frozenset([SWAP]),
             nights=4,
@@ -431,6 +433,7 @@ def _document_faults(models: Models) -> list[Fault]:
             plant=_embedded(answer, share),
             causes=frozenset([cause]),
             verdicts=frozenset(["fail", "warn"]),
+            nights=1 if share == 1 else 4,
         )
         for name, cause, answer in ways
         for share in (0.01, 0.1, 1.0)

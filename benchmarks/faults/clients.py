@@ -15,9 +15,9 @@ from search_app.types import Kind, Matrix, ModelIdentity, Vector
 Answer = Callable[[Sequence[str], Kind], Awaitable[Matrix]]
 Generator = np.random.Generator
 
-PREFIXES: Mapping[Kind, str] = {"query": "query: ", "document": "passage: "}
-NO_PREFIXES: Mapping[Kind, str] = {"query": "", "document": ""}
-SWAPPED: Mapping[Kind, str] = {"query": "passage: ", "document": "query: "}
+PREFIXES: Mapping[Kind, str] = {"query": "query: ", "document": "passage: ", "bare": ""}
+NO_PREFIXES: Mapping[Kind, str] = {"query": "", "document": "", "bare": ""}
+SWAPPED: Mapping[Kind, str] = {"query": "passage: ", "document": "query: ", "bare": ""}
 
 
 class Planted(Embedder):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.faults.catalogue import TENTH
 from search_app.consistency.evidence import interval
 
 LIMIT_OF_PAID = 100
@@ -64,7 +65,7 @@ def figures(episodes: Sequence[Episode]) -> list[Figure]:
     loud = _of(nulls, "noise 0.085")
     quiet = [*_of(nulls, "noise 1e-4"), *_of(nulls, "noise 5e-3")]
     swaps = [each for each in planted if each.name in {"another model", "a rotation"}]
-    tenth = [each for each in planted if each.name == "a tenth of the queries"]
+    tenth = [each for each in planted if each.name == TENTH]
     integrity = [each for each in planted if any(n.listed is not None for n in each.nights)]
     macro, wrong = causes(planted)
     false_fails = sum(any(n.verdict == "fail" for n in each.nights) for each in nulls)

@@ -205,13 +205,14 @@ def stale_text(symptoms: Symptoms) -> tuple[str, bool] | None:
 
 def normalisation(symptoms: Symptoms) -> tuple[str, bool] | None:
     """Look for vectors that point the right way and have another length."""
-    number = symptoms.faults.get(FaultKind.NORM, 0)
+    # A coarse number format changes lengths too.
+    number = symptoms.faults.get(FaultKind.NORM, 0) - sum(symptoms.grids.values())
     documents = symptoms.documents
-    if not number:
+    if number <= 0:
         return None
     if documents is None or not (off := np.abs(documents.norms - 1) > RESTORED).any():
         return f"{number:,} stored vectors are not of length 1", False
-    if (documents.between[off] > RESTORED + 3 * documents.within[off]).any():
+    if (documents.between[off] > np.maximum(SAME, 3 * documents.within[off])).any():
         return None
     length = float(np.median(documents.norms[off]))
     told = f"{number:,} stored vectors point the right way with another length"

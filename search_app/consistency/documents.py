@@ -117,8 +117,10 @@ def _elsewhere(
         if between[place] <= max(SAME, 3 * noise) or not near.ids[place]:
             continue
         other, away = near.ids[place][0], 1 - float(near.scores[place][0])
-        # Neighbours may be near each other; the text's own vector is nearer by far.
-        if other == each.chunk_id or away > min(max(1e-5, 3 * noise), between[place] / 4):
+        # Neighbours may be near each other; the text's own vector is nearer by far. What scores
+        # above 1 is only longer.
+        limit = min(max(1e-5, 3 * noise), between[place] / 4)
+        if other == each.chunk_id or abs(away) > limit:
             continue
         found[place] = True
         if other in places:

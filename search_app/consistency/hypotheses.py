@@ -8,7 +8,7 @@ tonight's vector of the text itself, it says that the model reads texts like thi
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search_app.consistency.asking import Asker, SpentUpError
 from search_app.embedders.e5_tokenizer import TokenCounter
@@ -65,12 +65,20 @@ class Trial:
         return self.between > max(SAME, 3 * self.within)
 
 
+def _own(kind: Kind) -> Kind:
+    return kind
+
+
+def _other(kind: Kind) -> Kind:
+    return "query" if kind == "document" else "document"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hypothesis:
     """One way in which a text may be changed; ``edit`` gives it, or the text where it does not.
 
     ``now`` and ``then`` are the sentences that are said where it holds; None where that direction
-    proves nothing. ``other_role``: texts are sent as the other kind, with its prefix.
+    proves nothing. ``role`` gives the kind that texts are sent as: their own unless it says so.
     ``long_only``: it changes long texts alone.
     """
 
@@ -79,7 +87,7 @@ class Hypothesis:
     edit: Callable[[str], str]
     then: str | None = None
     now: str | None = None
-    other_role: bool = False
+    role: Callable[[Kind], Kind] = _own
     long_only: bool = False
 
 
@@ -105,9 +113,19 @@ def hypotheses(identity: ModelIdentity, tokens: TokenCounter) -> list[Hypothesis
             cause="prefix",
             edit=lambda text: text,
             then="the prefix of the other role was in use",
-            other_role=True,
+            role=_other,
         )
     ]
+    if prefix or identity.query_prefix:
+        found.append(
+            Hypothesis(
+                name="no prefix",
+                cause="prefix",
+                edit=lambda text: text,
+                then="no prefix was in use",
+                role=lambda _kind: "bare",
+            )
+        )
     if prefix:
         found.append(
             Hypothesis(
@@ -182,17 +200,21 @@ def plausible(
     if not moved:
         return []
     all_long = min(tokens.count_tokens(trial.text) for trial in moved) >= LONG_TOKENS
-    left = [
-        hypothesis
-        for hypothesis in tried
-        if hypothesis.cause == "prefix"
-        or (hypothesis.long_only and all_long)
-        or (
-            not hypothesis.long_only
-            and all(hypothesis.edit(trial.text) != trial.text for trial in moved)
-        )
-    ]
+    still = [trial for trial in trials if trial.proved and not trial.moved]
+    left = []
+    for hypothesis in tried:
+        if hypothesis.cause == "prefix" or (hypothesis.long_only and all_long):
+            left.append(hypothesis)
+        elif not hypothesis.long_only and _changes_all(hypothesis, moved):
+            # An edit that is made now moves whatever it changes; one that was made then need not
+            # have been made of all texts.
+            spared = any(hypothesis.edit(trial.text) != trial.text for trial in still)
+            left.append(replace(hypothesis, now=None) if spared else hypothesis)
     return left[:MOST_HYPOTHESES]
+
+
+def _changes_all(hypothesis: Hypothesis, trials: Sequence[Trial]) -> bool:
+    return all(hypothesis.edit(trial.text) != trial.text for trial in trials)
 
 
 async def try_out(
@@ -219,9 +241,9 @@ async def _try(asker: Asker, hypothesis: Hypothesis, moved: Sequence[Trial]) -> 
     then, now, number = 0, 0, 0
     for trial in moved:
         edited = hypothesis.edit(trial.text)
-        if not edited.strip() or (edited == trial.text and not hypothesis.other_role):
+        kind = hypothesis.role(trial.kind)
+        if not edited.strip() or (edited == trial.text and kind == trial.kind):
             continue
-        kind = _other(trial.kind) if hypothesis.other_role else trial.kind
         vector = await asker.alone(edited, kind)
         number += 1
         then += hypothesis.then is not None and _restores(trial, vector)
@@ -237,7 +259,3 @@ def _restores(trial: Trial, vector: Vector) -> bool:
 
 def _is_same(trial: Trial, vector: Vector) -> bool:
     return distance(trial.fresh, vector) <= max(SAME, 3 * trial.within)
-
-
-def _other(kind: Kind) -> Kind:
-    return "query" if kind == "document" else "document"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search_app.embedders.e5_tokenizer import E5Tokenizer
 
 MODEL = "multilingual-e5-small"
-PREFIXES: dict[Kind, str] = {"query": "query: ", "document": "passage: "}
+PREFIXES: dict[Kind, str] = {"query": "query: ", "document": "passage: ", "bare": ""}
 """What the model was trained to find before a text; without them it ranks worse."""
 
 LIBRARIES = (PACKAGE, "onnxruntime", "onnx", "numpy")

@@ -103,7 +103,7 @@ class OnnxEmbedder(Embedder):
         Raises:
             ConfigurationError: the model's files cannot be read.
         """
-        return self._found().prompts[kind] + text
+        return self._found().prompts.get(kind, "") + text
 
     async def aclose(self) -> None:
         """End the thread once its texts are done, and let go of the model."""

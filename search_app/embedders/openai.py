@@ -135,7 +135,7 @@ class OpenAIEmbedder(Embedder):
 
     def text_sent(self, text: str, kind: Kind) -> str:
         """Give the text with its prefix, otherwise unchanged."""
-        return self._prefixes[kind] + text
+        return self._prefixes.get(kind, "") + text
 
     async def aclose(self) -> None:
         """Close the connections; again is nothing. Call it in the loop that used the embedder."""

@@ -117,7 +117,7 @@ class SentenceTransformersEmbedder(Embedder):
         Raises:
             ConfigurationError, EmbedderUnavailableError: the model's files cannot be found.
         """
-        return self._found().prompts[kind] + text
+        return self._found().prompts.get(kind, "") + text
 
     async def aclose(self) -> None:
         """End the thread once its text is done, and let go of the model."""
@@ -144,9 +144,9 @@ class SentenceTransformersEmbedder(Embedder):
         try:
             vectors = model.encode(
                 texts,
-                prompt=self._found().prompts[kind],
+                prompt=self._found().prompts.get(kind, ""),
                 # Models with a way of their own for queries choose it by this.
-                task=kind,
+                task="query" if kind == "query" else "document",
                 batch_size=self._together,
                 show_progress_bar=False,
             )
