@@ -12,11 +12,11 @@ from starlette.testclient import TestClient
 
 from ingest.pipeline import IngestRequest, ingest
 from search_app.bootstrap import open_services
+from search_app.catalog import nights
 from search_app.config import Settings, load_settings
 from search_app.consistency.checking import check
 from search_app.consistency.subject import CheckRequest
 from search_app.reports.file import style
-from search_app.web import check_sign
 from search_app.web.app import create_app
 from search_app.web.check_sign import GRAVITY, Sign, gravest
 from search_app.web.csrf import FIELD
@@ -278,7 +278,7 @@ def test_a_catalog_that_does_not_answer_leaves_the_sign_unknown(
         del connection
         raise TimeoutError
 
-    monkeypatch.setattr(check_sign.nights, "verdicts", unanswered)
+    monkeypatch.setattr(nights, "verdicts", unanswered)
     client.app.state.signs.forget()  # type: ignore[attr-defined] # an application of ours
     assert sign(client) == "unknown"
 
