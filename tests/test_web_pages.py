@@ -426,7 +426,7 @@ def test_static_files_are_kept_for_ever_under_their_version_only(client: TestCli
     names = ("app.css", "report.css", "icon.svg")
     addresses = [page.link(f"link[href*='{name}']") for name in names]
     addresses += [str(script["src"]) for script in page.soup.select("script")]
-    assert len(addresses) == 5
+    assert len(addresses) == 6
     for address in addresses:
         path, _, version = address.partition("?v=")
         response = client.get(address)
