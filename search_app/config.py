@@ -93,6 +93,11 @@ class Settings(BaseSettings):
         default="bigram",
         description="How keyword search cuts Japanese in new indexes: character pairs, or words.",
     )
+    embedding_price: float | None = Field(
+        default=None,
+        ge=0,
+        description="What a million tokens cost at the provider, for the cost of a check.",
+    )
     golden_gate: Path | None = Field(
         default=None,
         description="Folder of a golden set that an index must do well on before it is activated.",

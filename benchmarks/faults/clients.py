@@ -20,13 +20,16 @@ NO_PREFIXES: Mapping[Kind, str] = {"query": "", "document": "", "bare": ""}
 SWAPPED: Mapping[Kind, str] = {"query": "passage: ", "document": "query: ", "bare": ""}
 
 
+BATCH = 16
+
+
 class Planted(Embedder):
     """An embedder that answers as it is told to; ``paid`` ones are asked sparingly."""
 
     def __init__(self, name: str, prefixes: Mapping[Kind, str], *, paid: bool) -> None:
         """Take a name; ``answer`` is set before anything is asked."""
         self.spec = f"openai:{name}" if paid else f"onnx:{name}"
-        self.batch_size = 16
+        self.batch_size = BATCH
         self.answer: Answer
         self.prefixes = prefixes
         self.dimensions = 384
@@ -69,10 +72,13 @@ def plain(
 
 
 def batched(model: MiniLM) -> Answer:
-    """Send texts as they come: one alone, several in one batch."""
+    """Send texts as they come: one alone, several in batches."""
 
     async def answer(texts: Sequence[str], _kind: Kind) -> Matrix:
-        return await (model.vectors(texts) if len(texts) == 1 else model.together(texts))
+        if len(texts) == 1:
+            return await model.vectors(texts)
+        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+        return np.concatenate([await model.together(batch) for batch in batches])
 
     return answer
 

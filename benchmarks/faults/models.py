@@ -156,7 +156,7 @@ class Quantised(MiniLM):
 
         if not self._folder.exists():
             build(self._folder, quantise=True)
-        return OnnxEmbedder(str(self._folder), batch_size=16)
+        return OnnxEmbedder(str(self._folder), batch_size=64)
 
     def _batch(self, texts: list[str]) -> Matrix:
         return asyncio.run(self._model.embed(texts, "document"))

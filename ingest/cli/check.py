@@ -51,6 +51,14 @@ def check(
         int,
         typer.Option("--max-texts", help="Send no more texts than that; 0: what it takes."),
     ] = 0,
+    budget: Annotated[
+        float,
+        typer.Option(
+            "--budget",
+            metavar="MONEY",
+            help="Spend no more than that, at UNMOVED_EMBEDDING_PRICE a million tokens; 0: any.",
+        ),
+    ] = 0,
     golden: Annotated[
         Path | None, typer.Option(help="A golden set whose queries become reference queries.")
     ] = None,
@@ -95,6 +103,7 @@ def check(
             "index": index or None,
             "k": k,
             "most_texts": max_texts or None,
+            "budget": budget or None,
             "seed": None if seed < 0 else seed,
             "fail_on_noisy": fail_on == "noisy",
             "golden": golden,
@@ -198,9 +207,11 @@ def _print(report: "CheckReport") -> None:
         typer.echo(f"passages   {len(passages.moved)} of {passages.sampled} moved")
     for reason in report.not_checked:
         typer.echo(printable(f"note: {reason}"))
+    spent = report.spent
+    cost = "" if not spent.cost else f" (cost {spent.cost:.4g})"
     typer.echo(
-        f"check {report.check_id} · {report.spent.texts:,} texts sent · seed {report.seed} · "
-        f"{report.seconds:.1f} s"
+        f"check {report.check_id} · {spent.texts:,} texts, about {spent.tokens or 0:,} tokens sent"
+        f"{cost} · seed {report.seed} · {report.seconds:.1f} s"
     )
 
 

@@ -1,11 +1,13 @@
 """Asking a model during a check: past every cache, counted, and never more than was allowed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
+from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.errors import EmbedderResponseError
 from search_app.types import Kind, Matrix, ModelIdentity, Vector
 
@@ -17,23 +19,43 @@ class SpentUpError(Exception):
     """No more texts may be sent; what was found so far stands."""
 
 
-class Counted(Embedder):
-    """An embedder that counts the texts it is sent, and sends no more than it may."""
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What may be sent: texts, and money at a price for a million tokens; None: any amount."""
 
-    def __init__(self, inner: Embedder, most: int | None) -> None:
-        """Take the embedder, and how many texts may be sent; None: any number."""
+    texts: int | None = None
+    money: float | None = None
+    price: float | None = None
+
+    def cost(self, tokens: int) -> float | None:
+        """Give what so many tokens cost; None where the price is not known."""
+        return None if self.price is None else tokens * self.price / 1e6
+
+
+UNLIMITED = Allowance()
+
+
+class Counted(Embedder):
+    """An embedder that counts what it is sent, and sends no more than it may.
+
+    Tokens are counted by the bundled tokenizer, which is near enough for most models.
+    """
+
+    def __init__(self, inner: Embedder, allowance: Allowance, tokens: TokenCounter) -> None:
+        """Nothing is sent yet."""
         self.spec = inner.spec
         self.batch_size = inner.batch_size
         self.concurrency = inner.concurrency
         self._inner = inner
-        self._most = most
+        self._allowance = allowance
+        self._counter = tokens
         self.texts = 0
-        self.sent: list[str] = []
+        self.tokens = 0
 
     @property
-    def left(self) -> int | None:
-        """How many texts may still be sent; None: any number."""
-        return None if self._most is None else self._most - self.texts
+    def cost(self) -> float | None:
+        """What was sent costs; None where the price is not known."""
+        return self._allowance.cost(self.tokens)
 
     async def describe(self) -> ModelIdentity:
         """Say what the embedder says."""
@@ -45,10 +67,16 @@ class Counted(Embedder):
         Raises:
             SpentUpError: these are more texts than may be sent.
         """
-        if self.left is not None and len(texts) > self.left:
-            raise SpentUpError(f"no more than {self._most} texts were to be sent")
+        most, money = self._allowance.texts, self._allowance.money
+        if most is not None and self.texts + len(texts) > most:
+            raise SpentUpError(f"no more than {most} texts were to be sent")
+        sent = [self._inner.text_sent(text, kind) for text in texts]
+        tokens = sum(self._counter.count_tokens(text) for text in sent)
+        cost = self._allowance.cost(self.tokens + tokens)
+        if money is not None and cost is not None and cost > money:
+            raise SpentUpError(f"no more than {money:g} was to be spent")
         self.texts += len(texts)
-        self.sent += [self._inner.text_sent(text, kind) for text in texts]
+        self.tokens += tokens
         return await self._inner.embed(texts, kind)
 
     def text_sent(self, text: str, kind: Kind) -> str:
@@ -56,18 +84,29 @@ class Counted(Embedder):
         return self._inner.text_sent(text, kind)
 
 
+def is_free(spec: str) -> bool:
+    """Whether an embedder costs nothing but time."""
+    return spec.partition(":")[0] in FREE
+
+
 class Asker:
     """Sends texts one by one or together, and counts them."""
 
-    def __init__(self, embedder: Embedder, dimensions: int, *, most: int | None = None) -> None:
-        """Take the embedder, the dimensions of its answers, and how many texts may be sent."""
-        self.embedder = Counted(embedder, most)
+    def __init__(
+        self,
+        embedder: Embedder,
+        dimensions: int,
+        tokens: TokenCounter,
+        allowance: Allowance = UNLIMITED,
+    ) -> None:
+        """Take the embedder, the dimensions of its answers, and how much may be sent."""
+        self.embedder = Counted(embedder, allowance, tokens)
         self._dimensions = dimensions
 
     @property
     def is_free(self) -> bool:
         """Whether asking costs nothing but time."""
-        return self.embedder.spec.partition(":")[0] in FREE
+        return is_free(self.embedder.spec)
 
     async def alone(self, text: str, kind: Kind) -> Vector:
         """Send one text, and give its unit vector.

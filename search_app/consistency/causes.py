@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from search_app.consistency.hypotheses import RESTORED, SAME, Outcome
 from search_app.consistency.spaces import Relation, Spaces
 from search_app.consistency.types import Cause, FaultKind
+from search_app.identity import MOST_NOISE
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -374,11 +375,23 @@ def foreign_vectors(symptoms: Symptoms) -> tuple[str, bool] | None:
     documents = symptoms.documents
     if documents is None or _largest(symptoms.canaries_between) > symptoms.limit:
         return None
-    far = documents.foreign & (documents.between > symptoms.limit)
+    far = documents.foreign & (documents.between > max(MOST_NOISE, symptoms.limit))
     if not far.any():
         return None
     told = f"{int(far.sum())} of {len(far)} passages have vectors that the model does not give"
     return f"{told}, though it is unchanged", False
+
+
+def noise_at_ingest(symptoms: Symptoms) -> tuple[str, bool] | None:
+    """Look for passages whose vectors are off by no more than noise may be."""
+    documents = symptoms.documents
+    if documents is None or not documents.foreign.any():
+        return None
+    far = documents.between[documents.foreign]
+    if far.max() > MOST_NOISE or _largest(symptoms.canaries_between) > symptoms.limit:
+        return None
+    told = f"{len(far)} of {len(documents.between)} passages are stored as a noisy send gave them"
+    return f"{told}, 1 - cos up to {far.max():.1e}", False
 
 
 def other_answers(symptoms: Symptoms) -> tuple[str, bool] | None:
@@ -481,6 +494,13 @@ TREE: tuple[Signature, ...] = (
         remedy="keep query vectors cached, send one text a request, or average several sends",
         seen=batch_noise,
         accounts=_ANSWERED,
+        generic=True,
+    ),
+    Signature(
+        name="batch or replica noise",
+        remedy="nothing at once; should they become many, embed the affected runs again",
+        seen=noise_at_ingest,
+        accounts=_STORED,
         generic=True,
     ),
     Signature(

@@ -21,7 +21,7 @@ from search_app.catalog.engine import reading, transaction
 from search_app.catalog.references import Reference
 from search_app.consistency import canaries, documents, integrity, lists
 from search_app.consistency import references as setting
-from search_app.consistency.asking import Asker, SpentUpError
+from search_app.consistency.asking import Allowance, Asker, SpentUpError, is_free
 from search_app.consistency.causes import Sample, Symptoms, explain
 from search_app.consistency.documents import Again
 from search_app.consistency.evidence import Evidence
@@ -45,9 +45,9 @@ from search_app.consistency.summing import (
 from search_app.consistency.types import CheckReport, Integrity, Layers, Spent
 from search_app.consistency.values import shared_format
 from search_app.consistency.verdict import Facts
-from search_app.errors import CheckUnderWayError, EmbedderError, StoreError
+from search_app.errors import CheckUnderWayError, EmbedderError, InvalidInputError, StoreError
 from search_app.identity import Outcome, Proof
-from search_app.types import Index, Matrix
+from search_app.types import Index, Matrix, ModelVersion
 
 PAID_QUERIES = 43
 """Queries of a night; when none changed, at most 6.7 % did."""
@@ -123,7 +123,8 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
         asker = Asker(
             services.embedder(subject.version.spec),
             subject.version.identity.dimensions,
-            most=request.most_texts,
+            services.tokens,
+            allowance(request, subject.version, services.settings.embedding_price),
         )
         subject = await _look(services, request, subject, asker, night)
         layers = await with_worst(services.engine, night.layers, night.compared, request.k)
@@ -142,7 +143,11 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
             facts,
             causes=explain(night.symptoms),
             not_checked=night.not_checked,
-            spent=Spent(texts=asker.embedder.texts),
+            spent=Spent(
+                texts=asker.embedder.texts,
+                tokens=asker.embedder.tokens,
+                cost=0.0 if asker.is_free else asker.embedder.cost,
+            ),
             seed=night.seed,
             started=started,
             seconds=time.perf_counter() - began,
@@ -150,6 +155,22 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
         sends = {each.asked.reference.id: each.asked.tonight for each in night.compared}
         await keep(services.engine, subject, report, sends)
     return report
+
+
+def allowance(request: CheckRequest, version: ModelVersion, price: float | None) -> Allowance:
+    """Give what a check may send.
+
+    Raises:
+        InvalidInputError: money is to be limited, and nobody said what a token costs.
+    """
+    if is_free(version.spec):
+        return Allowance(texts=request.most_texts)
+    if request.budget is not None and price is None:
+        raise InvalidInputError(
+            f"what {version.spec} costs is not known; set UNMOVED_EMBEDDING_PRICE to the price of "
+            "a million tokens, or limit texts with --max-texts"
+        )
+    return Allowance(texts=request.most_texts, money=request.budget, price=price)
 
 
 @asynccontextmanager

@@ -30,13 +30,15 @@ class CheckRequest:
     """What to check and with how much.
 
     ``index`` is an id or the beginning of one, None the active one. ``most_texts`` None: as many
-    as the layers want. ``golden`` is a folder whose queries become references.
+    as the layers want; ``budget`` likewise, in money. ``golden`` is a folder whose queries become
+    references.
     """
 
     collection: str
     index: str | None = None
     k: int = 10
     most_texts: int | None = None
+    budget: float | None = None
     seed: int | None = None
     fail_on_noisy: bool = False
     golden: Path | None = None
@@ -90,6 +92,8 @@ async def load(services: Services, request: CheckRequest) -> Subject:
     """
     if not 1 <= request.k <= MOST_K:
         raise InvalidInputError(f"k is {request.k}; 1 to {MOST_K} work")
+    if request.budget is not None and request.budget < 0:
+        raise InvalidInputError(f"the budget is {request.budget:g}; write 0 for any, or more")
     async with reading(services.engine) as connection:
         collection = await collections.get(connection, request.collection)
         if request.index is None:
