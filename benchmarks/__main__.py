@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks import (
+    check,
     chunking,
     embedders,
     facets,
@@ -26,6 +27,7 @@ PARTS = {
     "facets": facets,
     "reconcile": reconcile,
     "reindex": reindex,
+    "check": check,
     "workers": workers,
     "quality": quality,
 }

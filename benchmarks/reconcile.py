@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -28,6 +29,7 @@ from search_app.types import (
     Collection,
     Index,
     IndexState,
+    Matrix,
     ModelIdentity,
     ModelVersion,
     Point,
@@ -37,6 +39,22 @@ SMALL, LARGE = 10_000, 100_000
 BLOCK = 10_000
 CHUNKS_OF_DOCUMENT = 10
 ROUNDS = 3
+_TEXT = "A passage of a few hundred characters, as long as most are in real documents. " * 5
+_SYNTHETIC = ModelVersion(
+    id=uuid4(),
+    spec="hashing:64",
+    identity=ModelIdentity(
+        provider="bench",
+        model="synthetic",
+        revision="",
+        dimensions=DIMENSIONS,
+        max_tokens=None,
+        document_prefix="",
+        query_prefix="",
+    ),
+    noise_floor=0.0,
+    bit_stable=True,
+)
 CANARY = CanaryVector(
     name="short", kind="document", text="water", vector=np.zeros(DIMENSIONS, np.float32)
 )
@@ -96,9 +114,23 @@ def _own_peak_mib() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**10
 
 
-async def fill(services: Services, rows: int) -> Index:
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What an index is filled with, over and over: texts, and vectors of the model that made them.
+
+    ``sent`` are the exact texts that were embedded; ``vectors`` (texts, d).
+    """
+
+    version: ModelVersion
+    canaries: Sequence[CanaryVector]
+    texts: Sequence[str]
+    sent: Sequence[str]
+    vectors: Matrix
+
+
+async def fill(services: Services, rows: int, content: Content | None = None) -> Index:
     """Write documents, chunks, records and points, as an ingest would, block by block."""
-    collection, index, run_id = await _begin(services)
+    collection, index, run_id = await _begin(services, content)
     await services.store("pgvector").create(index.id, DIMENSIONS)
     async with _connected(services) as connection:
         source = uuid4()
@@ -108,33 +140,20 @@ async def fill(services: Services, rows: int) -> Index:
             (source, collection.id),
         )
         for start in range(0, rows, BLOCK):
-            points = _points(index, run_id, start, min(BLOCK, rows - start))
+            points = _points(index, run_id, start, min(BLOCK, rows - start), content)
             await services.store("pgvector").upsert(index.id, points)
-            await _record(connection, collection, index, source, points)
+            texts = _texts(start, len(points), content)
+            await _record(connection, collection, index, source, zip(points, texts, strict=True))
         await connection.execute("ANALYZE")
     async with transaction(services.engine) as connection:
         return await indexes.activate(connection, index.id)
 
 
-async def _begin(services: Services) -> tuple[Collection, Index, UUID]:
-    version = ModelVersion(
-        id=uuid4(),
-        spec="hashing:64",
-        identity=ModelIdentity(
-            provider="bench",
-            model="synthetic",
-            revision="",
-            dimensions=DIMENSIONS,
-            max_tokens=None,
-            document_prefix="",
-            query_prefix="",
-        ),
-        noise_floor=0.0,
-        bit_stable=True,
-    )
+async def _begin(services: Services, content: Content | None) -> tuple[Collection, Index, UUID]:
+    version = _SYNTHETIC if content is None else content.version
     async with transaction(services.engine) as connection:
         collection = await collections.get_or_create(connection, "bench")
-        await models.add(connection, version, [CANARY])
+        await models.add(connection, version, [CANARY] if content is None else content.canaries)
         index = await indexes.create(
             connection,
             collection=collection,
@@ -154,8 +173,13 @@ async def _begin(services: Services) -> tuple[Collection, Index, UUID]:
     return collection, index, run_id
 
 
-def _points(index: Index, run_id: UUID, start: int, number: int) -> list[Point]:
-    vectors = synthetic(number)
+def _points(
+    index: Index, run_id: UUID, start: int, number: int, content: Content | None
+) -> list[Point]:
+    if content is None:
+        vectors = synthetic(number)
+    else:
+        vectors = content.vectors[np.arange(start, start + number) % len(content.texts)]
     made = []
     for place, vector in enumerate(vectors):
         if place % CHUNKS_OF_DOCUMENT == 0:
@@ -174,17 +198,25 @@ def _points(index: Index, run_id: UUID, start: int, number: int) -> list[Point]:
     return made
 
 
+def _texts(start: int, number: int, content: Content | None) -> list[tuple[str, str]]:
+    """Give the text of each passage, and what was sent of it."""
+    if content is None:
+        return [(_TEXT, _TEXT)] * number
+    places = [(start + place) % len(content.texts) for place in range(number)]
+    return [(content.texts[place], content.sent[place]) for place in places]
+
+
 async def _record(
     connection: "psycopg.AsyncConnection[object]",
     collection: Collection,
     index: Index,
     source: UUID,
-    points: Sequence[Point],
+    passages: Iterable[tuple[Point, tuple[str, str]]],
 ) -> None:
     from psycopg.types.json import Jsonb
 
-    text = "A passage of a few hundred characters, as long as most are in real documents. " * 5
-    known = {point.document_id: point for point in points}
+    written = list(passages)
+    known = {point.document_id: point for point, _ in written}
     documents = (
         "COPY documents (id, collection_id, source_id, uri, title, language, media_type, fields,"
         " content_hash, state) FROM STDIN"
@@ -201,9 +233,9 @@ async def _record(
         " char_end, heading_path, tokens, state) FROM STDIN"
     )
     async with connection.cursor() as cursor, cursor.copy(chunks) as copy:
-        for place, point in enumerate(points):
+        for place, (point, (text, _)) in enumerate(written):
             await copy.write_row(
-                (point.chunk_id, point.document_id, index.chunking.name, place, text, "title",
+                (point.chunk_id, point.document_id, index.chunking.name, place, text, "",
                  b"t" * 32, 0, 400, Jsonb([]), 90, "live")
             )  # fmt: skip
     records = (
@@ -211,12 +243,12 @@ async def _record(
         " norm, batch_size, batch_position) FROM STDIN"
     )
     async with connection.cursor() as cursor, cursor.copy(records) as copy:
-        for place, point in enumerate(points):
+        for place, (point, (_, sent)) in enumerate(written):
             assert point.vector is not None
             digest = sha256(point.vector.tobytes()).digest()
             await copy.write_row(
-                (index.id, point.chunk_id, point.run_id, digest, digest, digest, 1.0, 16,
-                 place % 16)
+                (index.id, point.chunk_id, point.run_id,
+                 sha256(sent.encode()).digest(), digest, digest, 1.0, 16, place % 16)
             )  # fmt: skip
     await connection.commit()
 

@@ -12,8 +12,8 @@ from search_app.errors import InvalidInputError
 from search_app.types import Mode
 
 if TYPE_CHECKING:
-    from search_app.why.findings import Outranked, Rival
     from search_app.why.inquiry import Answer, Inquiry
+    from search_app.why.of_search import Outranked, Rival
 
 SHOWN_RIVALS = 10
 
@@ -104,7 +104,8 @@ async def _inquire(settings: Settings, inquiry: "Inquiry") -> "Answer":
 
 
 def _print(answer: "Answer") -> None:
-    from search_app.why.findings import Checked, Outranked
+    from search_app.why.of_search import Outranked
+    from search_app.why.of_vectors import Checked
     from search_app.why.wording import advice, sentence
 
     subject = answer.facts.subject
@@ -148,7 +149,7 @@ def _print_rivals(rivals: "Sequence[Rival]") -> None:
 
 
 def _reason(rival: "Rival") -> str:
-    from search_app.why.findings import Reason
+    from search_app.why.of_search import Reason
 
     at = f" at {rival.at:%Y-%m-%d %H:%M} UTC" if rival.at else ""
     return {

@@ -108,7 +108,8 @@ class _Session(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline()) != b".\r\n":
             lines.append(line.removeprefix(b"."))
         message = message_from_bytes(b"".join(lines), policy=policy.default)
-        self.mailbox.mails.append(cast("EmailMessage", message))
+        assert isinstance(message, EmailMessage)
+        self.mailbox.mails.append(message)
         self.mailbox.recipients.append(self.to)
         self.mailbox.encrypted.append(self.is_encrypted)
 

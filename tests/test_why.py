@@ -35,25 +35,20 @@ from search_app.types import (
 )
 from search_app.why import wording
 from search_app.why.facts import State
-from search_app.why.findings import (
+from search_app.why.finding import Finding
+from search_app.why.inquiry import Answer, Inquiry, inquire
+from search_app.why.of_document import (
     ChunkedAnew,
     Edited,
-    Excluded,
     Failed,
-    FilteredOut,
-    Finding,
     Found,
-    IndexSwitched,
-    Missed,
     NeverIngested,
     NoVector,
-    Outranked,
     Pending,
-    QueryVectorChanged,
-    Reason,
     Removed,
 )
-from search_app.why.inquiry import Answer, Inquiry, inquire
+from search_app.why.of_search import Excluded, FilteredOut, IndexSwitched, Missed, Outranked, Reason
+from search_app.why.of_vectors import QueryVectorChanged
 from tests.catalog_dump import connect
 
 F = TypeVar("F", bound=Finding)

@@ -15,8 +15,8 @@ from search_app.embedders.hashing import HashingEmbedder
 from search_app.retrieval import SearchRequest
 from search_app.types import Kind, Matrix, Mode
 from search_app.why import wording
-from search_app.why.findings import SAID, Checked, Noise, Unchecked
 from search_app.why.inquiry import Answer, Inquiry, inquire
+from search_app.why.of_vectors import SAID, Checked, Noise, Unchecked
 from tests.catalog_dump import connect
 
 QUERY = "ferry timetable"

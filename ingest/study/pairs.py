@@ -11,6 +11,7 @@ from scipy import stats
 from ingest.study.features import FEATURES, Feature, features_of
 from ingest.study.measures import distances, equal_rows, unit_rows
 from search_app.consistency.ranking import BEYOND, material_change, tolerance_of
+from search_app.consistency.spaces import RELATED, cka
 from search_app.errors import InvalidInputError
 from search_app.list_measures import overlap
 from search_app.types import Matrix
@@ -32,9 +33,6 @@ SAME_SPACE = 0.9
 
 ROTATED = 0.99
 """Median cosine of texts that a rotation was not fitted on, from which it explains everything."""
-
-RELATED = 0.8
-"""Linear CKA from which two spaces are taken to be of related models."""
 
 _BLOCK = 256
 _SEED = 1
@@ -238,7 +236,7 @@ def _best(rows: Matrix, asked: NDArray[np.int64], k: int) -> tuple[NDArray[np.in
 def _geometry(left: Matrix, right: Matrix, apart: Numbers) -> Geometry:
     one, other = unit_rows(left), unit_rows(right)
     direct = 1 - float(np.median(apart))
-    cka = linear_cka(one, other)
+    alignment = linear_cka(one, other)
     fitted = _fitted(one, other)
     if not apart.any():
         kinship = Kinship.EQUAL
@@ -247,32 +245,20 @@ def _geometry(left: Matrix, right: Matrix, apart: Numbers) -> Geometry:
     elif fitted >= ROTATED:
         kinship = Kinship.ROTATED
     else:
-        kinship = Kinship.RELATED if cka >= RELATED else Kinship.UNRELATED
-    return Geometry(kinship=kinship, cka=cka, direct=direct, fitted=fitted)
+        kinship = Kinship.RELATED if alignment >= RELATED else Kinship.UNRELATED
+    return Geometry(kinship=kinship, cka=alignment, direct=direct, fitted=fitted)
 
 
 def linear_cka(left: Numbers, right: Numbers) -> float:
     """Give linear CKA of rows (n, d) and (n, e), 0 to 1; 1 for spaces alike up to a rotation.
 
-    Unbiased by more dimensions than texts: of Gram matrices whose diagonals are left out (Song et
-    al., JMLR 13, 2012), on a sample of texts where there are many.
+    See ``spaces.cka``; on a sample of texts where there are many.
     """
     places = _sample(len(left), MOST_QUERIES)
     if len(places) < 4:  # noqa: PLR2004 - the estimator divides by n - 3
         return 1.0 if np.array_equal(left, right) else 0.0
-    grams = [each[places] @ each[places].T for each in (left, right)]
-    cross, one, other = (_hsic(grams[a], grams[b]) for a, b in ((0, 1), (0, 0), (1, 1)))
-    return float(np.clip(cross / np.sqrt(one * other), 0, 1)) if one > 0 and other > 0 else 0.0
-
-
-def _hsic(one: Numbers, other: Numbers) -> float:
-    number = len(one)
-    one, other = one.copy(), other.copy()
-    np.fill_diagonal(one, 0)
-    np.fill_diagonal(other, 0)
-    whole = one.sum() * other.sum() / ((number - 1) * (number - 2))
-    rows = one.sum(axis=0) @ other.sum(axis=0) * 2 / (number - 2)
-    return float(((one * other).sum() + whole - rows) / (number * (number - 3)))
+    grams = (left[places] @ left[places].T, right[places] @ right[places].T)
+    return float(np.clip(cka(*grams), 0, 1))
 
 
 def _fitted(left: Numbers, right: Numbers) -> float:

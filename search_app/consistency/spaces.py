@@ -14,7 +14,7 @@ FEWEST = 12
 ROTATED = 1e-5
 """Largest difference of inner products that rounding leaves of a rotation."""
 
-RELATED = 0.5
+RELATED = 0.8
 """Alignment above which one model is taken for a relative of the other."""
 
 

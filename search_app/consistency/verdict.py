@@ -125,7 +125,12 @@ def _of_passages(documents: Documents, *, proved: bool) -> Iterator[Finding]:
 
 
 def _of_queries(queries: Queries, facts: Facts) -> Iterator[Finding]:
-    if facts.drift.alarm:
+    if facts.drift.alarm and not queries.sampled:
+        yield _finding(
+            FindingKind.DRIFTED,
+            "rankings had moved in the nights before, and nothing could be compared tonight",
+        )
+    elif facts.drift.alarm:
         yield _finding(
             FindingKind.DRIFTED,
             f"rankings moved: {queries.changed} of {queries.sampled} queries find other documents "

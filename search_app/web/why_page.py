@@ -18,8 +18,8 @@ from search_app.web.rendering import render
 from search_app.web.search_page import NOTICES
 from search_app.web.state import SearchState, read_state
 from search_app.web.translation import gettext_noop
-from search_app.why.findings import Outranked, Reason
 from search_app.why.inquiry import Answer, Inquiry, inquire
+from search_app.why.of_search import Outranked, Reason
 
 router = APIRouter(include_in_schema=False)
 log = structlog.get_logger()

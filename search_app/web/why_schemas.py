@@ -10,7 +10,8 @@ from search_app.types import JSON, Mode
 from search_app.web.schemas import Model, NoticeJson
 from search_app.web.why_examples import EXAMPLES
 from search_app.why.facts import State
-from search_app.why.findings import Cause, Reason
+from search_app.why.finding import Cause
+from search_app.why.of_search import Reason
 
 
 class SubjectJson(Model):

@@ -30,7 +30,8 @@ from search_app.retrieval import SearchRequest, check_request, vector_hash
 from search_app.stores.base import MAX_K
 from search_app.types import Collection, Hit, Mode, Notice, Vector
 from search_app.why.facts import Facts, Listed, Place, Serving, State, Subject
-from search_app.why.findings import Finding, findings
+from search_app.why.finding import Finding
+from search_app.why.findings import findings
 from search_app.why.naming import named
 
 MOST_PASSAGES = 2000

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from search_app.catalog.inquiries import PastSearch
 from search_app.types import JSON
-from search_app.why.findings import Finding, Outranked, Rival
+from search_app.why.finding import Finding
 from search_app.why.inquiry import Answer
+from search_app.why.of_search import Outranked, Rival
 
 
 def sentence(finding: Finding) -> str:
