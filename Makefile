@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UNMOVED_DATA_DIR ?= $(CURDIR)/.data
 
-.PHONY: help setup setup-torch demo serve test lint bench messages clean
+.PHONY: help setup setup-torch demo serve test lint bench bench-faults messages clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ lint: setup  ## ruff, mypy strict, import contracts
 
 bench: setup  ## Measure speed and memory; prints ratios against baselines of the same run
 	$(BIN)/python -m benchmarks
+
+bench-faults: setup-torch  ## Plant faults in real indexes and see what the checker says of them
+	$(BIN)/python -m benchmarks.faults $(FAULTS)
 
 messages: setup  ## Bring the translations in search_app/web/locale up to date with the texts
 	$(BIN)/python -m search_app.web.messages

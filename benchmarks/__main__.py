@@ -32,7 +32,10 @@ PARTS = {
     "quality": quality,
 }
 
-for name in sys.argv[1:] or PARTS:
+names = sys.argv[1:] or list(PARTS)
+# Some parts take arguments of their own when they are run alone.
+del sys.argv[1:]
+for name in names:
     if name not in PARTS:
         sys.exit(f"no measurement {name!r}; there are {', '.join(PARTS)}")
     PARTS[name].main()

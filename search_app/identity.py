@@ -367,9 +367,9 @@ class Prover:
         """
         key = (embedder.spec, version.id)
         async with self._locks[key]:
-            now = time.monotonic()
-            if key in self._proved and now - self._proved[key] < self._lasts_s:
+            if self.stands(embedder, version):
                 return False
+            now = time.monotonic()
             if key in self._failed and now < self._failed[key][0]:
                 raise self._failed[key][1]
             try:
@@ -381,6 +381,11 @@ class Prover:
                 raise
             self._proved[key] = time.monotonic()
             return True
+
+    def stands(self, embedder: Embedder, version: ModelVersion) -> bool:
+        """Whether a proof is young enough, so that nobody has to be asked."""
+        proved = self._proved.get((embedder.spec, version.id))
+        return proved is not None and time.monotonic() - proved < self._lasts_s
 
     def failed(
         self, embedder: Embedder, version: ModelVersion, error: EmbedderError, *, since: float

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.faults import baselines
 from benchmarks.faults.catalogue import TENTH, Fault, Models, Planting, faults, nulls
 from benchmarks.faults.models import E5, Bf16Weights, Int8Weights, MiniLM, Quantised
-from benchmarks.faults.scoring import Episode, Night, as_json, figures, rows
+from benchmarks.faults.scoring import Episode, Night, as_json, as_markdown, figures, rows
 from benchmarks.faults.worlds import Corpus, World, opened, write_corpus
 from benchmarks.workplace import figure, heading, scratch_database
 from search_app.consistency.types import CheckReport
@@ -50,6 +50,7 @@ def main() -> None:
     given = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     given.add_argument("--short", action="store_true", help="few episodes, within five minutes")
     given.add_argument("--out", type=Path, help="write everything there, as JSON")
+    given.add_argument("--table", type=Path, help="write both tables there, as Markdown")
     given.add_argument("--cache", type=Path, help="keep what models answered there")
     given.add_argument("--data", type=Path, default=DATA, help="where the corpora are")
     given.add_argument("--only", default="", help="faults and nulls whose name has this text")
@@ -63,6 +64,8 @@ def main() -> None:
     if options.out is not None:
         told = {"made_at": datetime.now(UTC).isoformat(), "commit": _commit(), **as_json(episodes)}
         options.out.write_text(json.dumps(told, indent=1))
+    if options.table is not None:
+        options.table.write_text(as_markdown(episodes))
     if any(found.reached is False for found in figures(episodes)):
         sys.exit(1)
 

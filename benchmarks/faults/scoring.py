@@ -259,6 +259,51 @@ def _spread(values: Sequence[int]) -> dict[str, float] | None:
     }
 
 
+def as_markdown(episodes: Sequence[Episode]) -> str:
+    """Give figures and rows as two tables."""
+    lines = ["| figure | measured | to reach | |", "| --- | --- | --- | --- |"]
+    for found in figures(episodes):
+        said = "" if found.reached is None else "reached" if found.reached else "not reached"
+        lines.append(f"| {found.name} | {found.value} | {found.target} | {said} |")
+    head = (
+        "world",
+        "what was planted",
+        "found",
+        "nights (median, p95)",
+        "texts (median, p95)",
+        "causes named",
+        *("mean cosine", "MMD", "hash equality", "overlap@10"),
+    )
+    lines += ["", _row(head), _row(["---"] * len(head))]
+    for row in rows(episodes):
+        alarms = [str(number) for number in row["baselines"].values()]
+        is_null = row["fault"] == "nothing"
+        told = ", ".join(f"{name} {number}" for name, number in row["causes"].items())
+        verdicts = ", ".join(f"{name} {number}" for name, number in row["verdicts"].items())
+        lines.append(
+            _row(
+                (
+                    row["world"],
+                    row["fault"],
+                    f"{row['found']} of {row['episodes']}" if not is_null else verdicts,
+                    _pair(row["nights"]),
+                    _pair(row["texts"]),
+                    told,
+                    *alarms,
+                )
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _pair(spread: Mapping[str, float] | None) -> str:
+    return "" if spread is None else f"{spread['median']:g}, {spread['p95']:g}"
+
+
 def as_json(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Give everything, for a file."""
     return {

@@ -200,6 +200,8 @@ def _print(report: "CheckReport") -> None:
     if layers.canaries is not None:
         seen = layers.canaries
         typer.echo(f"model      {seen.outcome}; lowest cosine {seen.lowest_cosine:.8f}")
+        for package, versions in seen.upgraded.items():
+            typer.echo(printable(f"  since it was registered, {package} went from {versions}"))
     if layers.queries is not None:
         _print_queries(layers.queries, report)
     if layers.documents is not None:

@@ -66,6 +66,7 @@ class Counted(Embedder):
 
         Raises:
             SpentUpError: these are more texts than may be sent.
+            EmbedderResponseError: numbers that are none: no comparison with them says anything.
         """
         most, money = self._allowance.texts, self._allowance.money
         if most is not None and self.texts + len(texts) > most:
@@ -77,7 +78,13 @@ class Counted(Embedder):
             raise SpentUpError(f"no more than {money:g} was to be spent")
         self.texts += len(texts)
         self.tokens += tokens
-        return await self._inner.embed(texts, kind)
+        answer = await self._inner.embed(texts, kind)
+        if len(answer) != len(texts) or not np.isfinite(answer).all():
+            raise EmbedderResponseError(
+                f"{self.spec} answered {len(answer)} vectors to {len(texts)} texts, "
+                f"{int((~np.isfinite(answer)).any(axis=1).sum())} of them with NaN or infinity"
+            )
+        return answer
 
     def text_sent(self, text: str, kind: Kind) -> str:
         """Give the text that the embedder sends."""

@@ -1,7 +1,7 @@
 """Layer 1: do the fixed texts still get the vectors that the model version was registered with?"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from search_app import identity
 from search_app.catalog.models import CanaryVector
@@ -36,9 +36,19 @@ async def look(
             distances=dict(proof.distances),
             within=within,
             decided_after=proof.decided_after,
+            upgraded=_upgraded(version.identity.library_versions, proof.library_versions),
         ),
         proof,
     )
+
+
+def _upgraded(before: Mapping[str, str], now: Mapping[str, str]) -> Mapping[str, str]:
+    """Name the packages that are of another version now, as "1.0 to 1.1"."""
+    return {
+        name: f"{before.get(name, 'none')} to {now.get(name, 'none')}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    }
 
 
 async def answered(

@@ -92,7 +92,8 @@ class Symptoms:
     index's; ``prefixed`` counts vectors whose text was sent with the prefix of the model version
     where the embedder now adds another; ``queries_within`` are 1 - cos between sends of queries;
     ``tried`` are hypotheses and what became of them; ``spaces`` says how tonight's vectors of
-    queries and canaries are related to those of before.
+    queries and canaries are related to those of before; ``upgraded`` are packages of other versions
+    than at registration.
     """
 
     documents: Sample | None = None
@@ -109,6 +110,7 @@ class Symptoms:
     tried: Sequence[Outcome] = ()
     spaces: Spaces | None = None
     answered: Answered | None = None
+    upgraded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def proved(self) -> bool:
@@ -349,7 +351,9 @@ def build(symptoms: Symptoms) -> tuple[str, bool] | None:
         return None
     if _largest(symptoms.canaries_within) > max(far) / 4:
         return None
-    return f"every fixed text moved a little, up to 1 - cos = {max(far):.1e}, repeatably", False
+    told = f"every fixed text moved a little, up to 1 - cos = {max(far):.1e}, repeatably"
+    packages = ", ".join(f"{name} {versions}" for name, versions in symptoms.upgraded.items())
+    return (f"{told}; upgraded since: {packages}" if packages else told), False
 
 
 def model_swap(symptoms: Symptoms) -> tuple[str, bool] | None:

@@ -225,7 +225,10 @@ async def _look(
 
 async def _answers_as_wide(subject: Subject, asker: Asker, night: Night) -> bool:
     """See that answers have the dimensions of the index; without that nothing can be compared."""
-    if night.proof is None or night.proof.vectors:
+    size = subject.version.identity.dimensions
+    if night.proof is None or {vector.shape for vector in night.proof.vectors.values()} == {
+        (size,)
+    }:
         return True
     answered = await night.tried(
         "dimensions", canaries.answered(asker, subject.version, subject.canaries)
@@ -235,7 +238,7 @@ async def _answers_as_wide(subject: Subject, asker: Asker, night: Night) -> bool
     night.symptoms = replace(night.symptoms, answered=answered)
     night.not_checked.append(
         f"queries and passages: vectors of {answered.dimensions} dimensions are answered, the "
-        f"index has {subject.version.identity.dimensions}"
+        f"index has {size}"
     )
     return False
 
@@ -400,14 +403,15 @@ def _canary_trials(subject: Subject, night: Night) -> list[Trial]:
     if night.proof is None:
         return []
     noise = max(night.noise, subject.version.noise_floor)
+    vectors = night.proof.vectors
     return [
         Trial(
             text=canary.text,
             kind=canary.kind,
             stored=canary.vector,
-            fresh=night.proof.vectors[canary.name],
+            fresh=vectors[canary.name],
             within=noise,
         )
         for canary in subject.canaries
-        if canary.name in night.proof.vectors
+        if canary.name in vectors and vectors[canary.name].shape == canary.vector.shape
     ]

@@ -171,6 +171,7 @@ def _canaries(found: Canaries | None) -> JSON:
         "distances": dict(found.distances),
         "within": dict(found.within),
         "decided_after": found.decided_after,
+        "upgraded": dict(found.upgraded),
     }
 
 

@@ -43,6 +43,7 @@ def canary_symptoms(symptoms: Symptoms, seen: Canaries, noise_floor: float) -> S
         symptoms,
         canaries_between=seen.distances,
         canaries_within=seen.within,
+        upgraded=seen.upgraded,
         limit=max(3 * noise_floor, SAME_MODEL_LIMIT),
     )
 

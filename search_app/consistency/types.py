@@ -108,7 +108,8 @@ class Canaries:
     ``outcome`` is same, new build or other model. ``distances`` are 1 - cos to the registered
     vectors by the canary's name, ``within`` those between tonight's sends alone and in company, and
     ``noise`` the largest of these; None where texts travel alone anyway. ``decided_after`` texts it
-    was clear that another model answers.
+    was clear that another model answers. ``upgraded`` are packages of other versions than when the
+    model was registered.
     """
 
     outcome: str
@@ -118,6 +119,7 @@ class Canaries:
     distances: Mapping[str, float] = field(default_factory=dict)
     within: Mapping[str, float] = field(default_factory=dict)
     decided_after: int | None = None
+    upgraded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
