@@ -14,6 +14,7 @@ from benchmarks import (
     reindex,
     search,
     stores,
+    terms,
     workers,
 )
 
@@ -24,6 +25,7 @@ PARTS = {
     "ingest": ingest,
     "stores": stores,
     "search": search,
+    "terms": terms,
     "facets": facets,
     "reconcile": reconcile,
     "reindex": reindex,
