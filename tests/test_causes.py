@@ -9,17 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_app.consistency.causes import (
-    TREE,
-    UNKNOWN,
-    Answered,
-    Sample,
-    Signature,
-    Symptoms,
-    explain,
-)
+from search_app.consistency.causes import TREE, UNKNOWN, Signature, explain
 from search_app.consistency.hypotheses import Hypothesis, Outcome
 from search_app.consistency.spaces import Relation, Spaces
+from search_app.consistency.symptoms import Answered, Sample, Symptoms
 from search_app.consistency.types import FaultKind
 from search_app.identity import CANARIES
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from search_app import identity
 from search_app.catalog.models import CanaryVector
 from search_app.consistency.asking import Asker
-from search_app.consistency.causes import Answered
+from search_app.consistency.symptoms import Answered
 from search_app.consistency.types import Canaries
 from search_app.embedders.batching import normalise
 from search_app.identity import Outcome, Proof, distance

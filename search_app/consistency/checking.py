@@ -22,7 +22,7 @@ from search_app.catalog.references import Reference
 from search_app.consistency import canaries, documents, integrity, lists
 from search_app.consistency import references as setting
 from search_app.consistency.asking import Allowance, Asker, SpentUpError, is_free
-from search_app.consistency.causes import Sample, Symptoms, explain
+from search_app.consistency.causes import explain
 from search_app.consistency.documents import Again
 from search_app.consistency.evidence import Evidence
 from search_app.consistency.hypotheses import Trial, hypotheses, plausible, try_out
@@ -42,6 +42,7 @@ from search_app.consistency.summing import (
     summed_lists,
     with_worst,
 )
+from search_app.consistency.symptoms import Sample, Symptoms
 from search_app.consistency.types import CheckReport, Integrity, Layers, Spent
 from search_app.consistency.values import shared_format
 from search_app.consistency.verdict import Facts

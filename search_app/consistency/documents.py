@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from search_app.catalog.chunks import indexed_text
 from search_app.catalog.sampling import Drawn
 from search_app.consistency.asking import Asker
-from search_app.consistency.causes import Sample
 from search_app.consistency.hypotheses import SAME, Trial
 from search_app.consistency.streaming import Neighbours
+from search_app.consistency.symptoms import Sample
 from search_app.consistency.types import Documents, MovedDocument
 from search_app.consistency.values import Mask, leading
 from search_app.identity import distance

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from search_app.catalog import chunks
 from search_app.catalog.chunks import Passage
 from search_app.catalog.engine import reading
-from search_app.consistency.causes import Symptoms
 from search_app.consistency.evidence import average, interval, updated
 from search_app.consistency.integrity import Values
 from search_app.consistency.lists import Alike, Compared, best_of
 from search_app.consistency.subject import CheckRequest, Subject
+from search_app.consistency.symptoms import Symptoms
 from search_app.consistency.types import (
     Canaries,
     Cause,
