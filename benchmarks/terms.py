@@ -28,8 +28,8 @@ from search_app.types import Point, Scored, TermQuery
 ROWS = 100_000
 BLOCK = 5_000
 QUERIES = 200
-K = 100
-"""As many as hybrid search asks for."""
+K, DEPTH = 10, 100
+"""Hits of a search by words alone, and as many as hybrid search asks for."""
 
 
 def main() -> None:
@@ -104,23 +104,26 @@ async def _searched(
     bound: int,
 ) -> None:
     store = PgvectorStore(engine, candidates=bound)
-    shares, same, times = [], [], []
+    shares, same = [], []
+    times: dict[int, list[float]] = {K: [], DEPTH: []}
     for query, best in zip(queries, exact, strict=True):
-        await store.search_terms(index_id, query, k=K)
-        started = time.perf_counter()
-        found = await store.search_terms(index_id, query, k=K)
-        times.append((time.perf_counter() - started) * 1000)
-        wanted = {each.chunk_id for each in best}
-        ten = {each.chunk_id for each in found[:10]}
-        shares.append(len(wanted & ten) / max(len(wanted), 1))
-        same.append(wanted == ten)
-    middle, high = np.percentile(times, [50, 95])
+        for k, taken in times.items():
+            await store.search_terms(index_id, query, k=k)
+            started = time.perf_counter()
+            found = await store.search_terms(index_id, query, k=k)
+            taken.append((time.perf_counter() - started) * 1000)
+            if k == K:
+                wanted, ten = ({each.chunk_id for each in some} for some in (best, found))
+                shares.append(len(wanted & ten) / max(len(wanted), 1))
+                same.append(wanted == ten)
     share = float(np.mean(shares))
-    figure(
-        f"at most about {bound:,} candidates, p50, p95",
-        f"{middle:.1f}, {high:.1f} ms",
-        target="<= 30 ms",
-        reached=bool(high <= 30),
-    )
+    for k, taken in times.items():
+        middle, high = np.percentile(taken, [50, 95])
+        figure(
+            f"about {bound:,} candidates, the best {k}, p50, p95",
+            f"{middle:.1f}, {high:.1f} ms",
+            target="<= 30 ms" if k == K else "",
+            reached=bool(high <= 30) if k == K else None,
+        )
     figure("  of the ten best", f"{share:.4f}", target=">= 0.99", reached=share >= 0.99)
     figure("  lists that are the same", f"{float(np.mean(same)):.3f}")

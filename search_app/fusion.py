@@ -20,6 +20,9 @@ DENSE_WEIGHT = 0.4
 DEPTH = 100
 """Hits of each list that are fused; deeper ones come after them."""
 
+MOST_RANK = 1 << 30
+"""No hit has such a rank."""
+
 RRF_K = 60
 """Damps the first ranks in reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
 
@@ -51,30 +54,47 @@ def fuse(
     is deeper in all lists comes last, by its best rank. So deeper lists go on where shallower ones
     ended, and change nothing before.
     """
-    shares = {name: _shares(found, method, depth) for name, found in lists.items()}
-    ranks: dict[UUID, dict[str, int]] = {}
-    parts: dict[UUID, dict[str, float]] = {}
-    runs: dict[UUID, UUID] = {}
-    totals: dict[UUID, float] = {}
-    for name, found in lists.items():
-        for rank, (scored, share) in enumerate(zip(found, shares[name], strict=True), start=1):
-            key = scored.chunk_id
-            runs.setdefault(key, scored.run_id)
-            ranks.setdefault(key, {})[name] = rank
-            parts.setdefault(key, {})[name] = scored.score
-            totals[key] = totals.get(key, 0.0) + weights[name] * share
-    deep = {key: best for key in totals if (best := min(ranks[key].values())) > depth}
-    order = sorted(totals, key=lambda key: (-totals[key], deep.get(key, 0), key.bytes))
+    found: dict[UUID, _Place] = {}
+    for name, scoreds in lists.items():
+        weight = weights[name]
+        ranked = enumerate(zip(scoreds, _shares(scoreds, method, depth), strict=True), start=1)
+        for rank, (scored, share) in ranked:
+            # Looked up once: the hash of a UUID is worked out anew every time.
+            place = found.get(scored.chunk_id)
+            if place is None:
+                place = found[scored.chunk_id] = _Place(scored)
+            place.ranks[name] = rank
+            place.parts[name] = scored.score
+            place.total += weight * share
+            place.best = min(place.best, rank)
+    order = sorted(
+        found.values(),
+        key=lambda place: (-place.total, place.best if place.best > depth else 0, place.key),
+    )
     return [
         Fused(
-            chunk_id=key,
-            run_id=runs[key],
-            score=totals[key],
-            parts=parts[key],
-            ranks=ranks[key],
+            chunk_id=place.scored.chunk_id,
+            run_id=place.scored.run_id,
+            score=place.total,
+            parts=place.parts,
+            ranks=place.ranks,
         )
-        for key in order
+        for place in order
     ]
+
+
+class _Place:
+    """What the lists say of one chunk, while they are read."""
+
+    __slots__ = ("best", "key", "parts", "ranks", "scored", "total")
+
+    def __init__(self, scored: Scored) -> None:
+        self.scored = scored
+        self.key = scored.chunk_id.bytes
+        self.total = 0.0
+        self.best = MOST_RANK
+        self.parts: dict[str, float] = {}
+        self.ranks: dict[str, int] = {}
 
 
 def coverage(best: float, mass: float) -> float:

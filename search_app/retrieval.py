@@ -55,9 +55,6 @@ from search_app.types import Hit, Index, Mode, Notice, Scored, SearchResult, Ter
 LONGEST_QUERY = 2000
 """Most characters of a query; longer texts are documents, not questions."""
 
-MOST_AT_ONCE = 4
-"""Searches that ask the store at the same time; more of them only keep each other from ending."""
-
 MOST_DOUBTFUL = 100
 """Hits in doubt whose vectors are loaded; of more, the bound that needs none is taken."""
 
@@ -161,7 +158,6 @@ class Searcher:
         self._reranker = reranker
         self._keep_texts = keep_texts
         self._speller = Speller(engine)
-        self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Find the best chunks by meaning, by words or by both, and log the search.
@@ -524,8 +520,7 @@ class Searcher:
             asked[DENSE] = store.search(index.id, prepared.vector, **options)
         if prepared.terms is not None:
             asked[BM25] = store.search_terms(index.id, prepared.terms, **options)
-        async with self._room:
-            lists = await asyncio.gather(*asked.values())
+        lists = await asyncio.gather(*asked.values())
         return {
             name: [each for each in found if each.chunk_id not in search.without][:depth]
             for name, found in zip(asked, lists, strict=True)

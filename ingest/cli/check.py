@@ -218,6 +218,9 @@ def _print(report: "CheckReport") -> None:
 
 
 def _print_queries(queries: "Queries", report: "CheckReport") -> None:
+    if not queries.sampled:
+        typer.echo("queries    none could be compared")
+        return
     typer.echo(
         f"queries    {queries.changed} of {queries.sampled} changed "
         f"(at most {report.drift.high:.1%}); {queries.unsteady} of {queries.repeated} differ when "

@@ -141,7 +141,13 @@ def _of_queries(queries: Queries, facts: Facts) -> Iterator[Finding]:
             FindingKind.UNCERTAIN,
             f"{queries.changed} of {queries.sampled} queries changed; too little to be sure yet",
         )
-    if queries.sampled < min(FEWEST, queries.references) or not queries.references:
+    if not queries.references:
+        yield _finding(
+            FindingKind.TOO_FEW,
+            "there was nothing to compare with yet; the first check of an index sets its reference "
+            "queries, and the next one compares",
+        )
+    elif queries.sampled < min(FEWEST, queries.references):
         yield _finding(
             FindingKind.TOO_FEW,
             f"only {queries.sampled} of {queries.references} reference queries could be compared",
