@@ -41,8 +41,8 @@ class Size:
     fault_episodes: int
 
 
-FULL = Size(each=350, null_episodes=22, loud_episodes=100, fault_episodes=8)
-SHORT = Size(each=70, null_episodes=3, loud_episodes=6, fault_episodes=1)
+FULL = Size(each=200, null_episodes=22, loud_episodes=100, fault_episodes=6)
+SHORT = Size(each=60, null_episodes=3, loud_episodes=6, fault_episodes=1)
 
 
 def main() -> None:
@@ -89,9 +89,9 @@ async def _run(options: argparse.Namespace, size: Size) -> list[Episode]:
                     episodes += await _nulls(world, size)
                 for fault in mine:
                     episodes += await _faults(world, fault, size)
-        for model in vars(models).values():
-            if model is not None:
-                model.keep()
+            for model in vars(models).values():
+                if model is not None:
+                    model.keep()
     return episodes
 
 
