@@ -300,9 +300,7 @@ def noise_at_ingest(symptoms: Symptoms) -> tuple[str, bool] | None:
     if documents is None or not documents.foreign.any():
         return None
     far = documents.between[documents.foreign]
-    still = _largest(symptoms.canaries_between) <= max(
-        SAME, 3 * _largest(symptoms.canaries_within)
-    )
+    still = _largest(symptoms.canaries_between) <= max(SAME, 3 * _largest(symptoms.canaries_within))
     if far.max() > MOST_NOISE or not still:
         return None
     told = f"{len(far)} of {len(documents.between)} passages are stored as a noisy send gave them"
