@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from search_app.alerts.message import Payload
 from search_app.config import Settings
 from search_app.errors import AlertNotSentError
-from search_app.rerankers.exchange import FAILURES, post, reason
+from search_app.http_exchange import FAILURES, post, reason
 
 TIMEOUT_S = 30.0
 

@@ -18,9 +18,9 @@ from search_app.errors import (
     RerankerRefusedError,
     RerankerUnavailableError,
 )
+from search_app.http_exchange import FAILURES, Answer, post, reason
 from search_app.rerankers.base import Reranker
 from search_app.rerankers.endpoint_answer import Asked, read_scores, words_of
-from search_app.rerankers.exchange import FAILURES, Answer, post, reason
 from search_app.types import JSON, Vector
 
 Shape = Literal["documents", "texts"]
