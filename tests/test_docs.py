@@ -7,6 +7,7 @@ import pytest
 import typer.main
 
 import ingest.cli
+from benchmarks.faults.__main__ import arguments
 from search_app.cli import app as search_app
 from search_app.config import describe_settings, load_settings
 
@@ -58,6 +59,8 @@ def test_documented_commands_exist() -> None:
 
 def test_every_option_in_the_manual_exists() -> None:
     known = {option for command in commands().values() for p in command.params for option in p.opts}
+    # The parser has no other way to say what it takes.
+    known |= set(arguments()._option_string_actions)
     for language in LANGUAGES:
         used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(language)))
         assert used - known - OF_EVERY_PROGRAM - OF_DOCKER == set()

@@ -47,14 +47,7 @@ SHORT = Size(each=60, null_episodes=3, loud_episodes=6, fault_episodes=1)
 
 def main() -> None:
     """Run what the command line asks for; ends with 1 where a figure is not reached."""
-    given = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
-    given.add_argument("--short", action="store_true", help="few episodes, within five minutes")
-    given.add_argument("--out", type=Path, help="write everything there, as JSON")
-    given.add_argument("--table", type=Path, help="write both tables there, as Markdown")
-    given.add_argument("--cache", type=Path, help="keep what models answered there")
-    given.add_argument("--data", type=Path, default=DATA, help="where the corpora are")
-    given.add_argument("--only", default="", help="faults and nulls whose name has this text")
-    options = given.parse_args()
+    options = arguments().parse_args()
     if not options.data.is_dir():
         sys.exit(f"no corpora in {options.data}; name their folder with --data")
     size = SHORT if options.short else FULL
@@ -68,6 +61,18 @@ def main() -> None:
         options.table.write_text(as_markdown(episodes))
     if any(found.reached is False for found in figures(episodes)):
         sys.exit(1)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Say what can be chosen."""
+    given = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
+    given.add_argument("--short", action="store_true", help="few episodes, within five minutes")
+    given.add_argument("--out", type=Path, help="write everything there, as JSON")
+    given.add_argument("--table", type=Path, help="write both tables there, as Markdown")
+    given.add_argument("--cache", type=Path, help="keep what models answered there")
+    given.add_argument("--data", type=Path, default=DATA, help="where the corpora are")
+    given.add_argument("--only", default="", help="faults and nulls whose name has this text")
+    return given
 
 
 async def _run(options: argparse.Namespace, size: Size) -> list[Episode]:

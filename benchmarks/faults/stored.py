@@ -13,6 +13,9 @@ from search_app.catalog.chunks import indexed_text
 from search_app.catalog.engine import transaction
 from search_app.types import Index, Matrix
 
+MOST_DEAD = 20
+"""Rows that may be written anew before the index over them suffers."""
+
 _HNSW = "CREATE INDEX {name} ON {table} USING hnsw ((embedding::halfvec({size})) halfvec_ip_ops)"
 
 
@@ -50,12 +53,17 @@ class Stored:
                 {"ids": ids, "vectors": [_literal(row) for row in exact]},
             )
             if before_hashing:
-                await self._rewrite(
-                    connection,
-                    "stored_hash",
-                    ids,
-                    [sha256(row.tobytes()).digest() for row in exact],
-                )
+                hashes = [sha256(row.tobytes()).digest() for row in exact]
+                await self._rewrite(connection, "stored_hash", ids, hashes)
+        await self.rebuild(len(places))
+
+    async def rebuild(self, changed: int) -> None:
+        """Build the approximate index anew where so many rows changed that dead ones fill it.
+
+        What they cost is a fault of its own, and not the one that is planted.
+        """
+        if changed > MOST_DEAD:
+            await self.build_index()
 
     async def write_texts(self, places: Sequence[int], sent: Sequence[str]) -> None:
         """Record other texts as those that were sent."""
@@ -114,11 +122,12 @@ class Stored:
             f"DELETE FROM {self.table} WHERE chunk_id NOT IN (SELECT chunk_id FROM kept_points)", {}
         )
         await self._run(f"INSERT INTO {self.table} TABLE kept_points ON CONFLICT DO NOTHING", {})
-        await self._run(
+        changed = await self._run(
             f"UPDATE {self.table} AS t SET embedding = k.embedding FROM kept_points k "
             "WHERE k.chunk_id = t.chunk_id AND k.embedding IS DISTINCT FROM t.embedding",
             {},
         )
+        await self.rebuild(changed)
         await self._run(
             "UPDATE vector_records AS t SET stored_hash = k.stored_hash, sent_hash = k.sent_hash "
             "FROM kept_records k WHERE k.index_id = t.index_id AND k.chunk_id = t.chunk_id AND "
@@ -126,9 +135,10 @@ class Stored:
             {},
         )
 
-    async def _run(self, statement: str, given: Mapping[str, object]) -> None:
+    async def _run(self, statement: str, given: Mapping[str, object]) -> int:
+        """Give how many rows it changed."""
         async with transaction(self.engine) as connection:
-            await connection.execute(text(statement), dict(given))
+            return (await connection.execute(text(statement), dict(given))).rowcount
 
 
 async def read(engine: AsyncEngine, index: Index) -> Stored:
