@@ -22,7 +22,15 @@ import numpy as np
 from benchmarks.faults import baselines
 from benchmarks.faults.catalogue import TENTH, Fault, Models, Planting, faults, nulls
 from benchmarks.faults.models import E5, Bf16Weights, Int8Weights, MiniLM, Quantised
-from benchmarks.faults.scoring import Episode, Night, as_json, as_markdown, figures, rows
+from benchmarks.faults.scoring import (
+    Episode,
+    Night,
+    as_json,
+    as_markdown,
+    figures,
+    read_episodes,
+    rows,
+)
 from benchmarks.faults.worlds import Corpus, World, opened, write_corpus
 from benchmarks.workplace import figure, heading, scratch_database
 from search_app.consistency.types import CheckReport
@@ -48,11 +56,13 @@ SHORT = Size(each=60, null_episodes=3, loud_episodes=6, fault_episodes=1)
 def main() -> None:
     """Run what the command line asks for; ends with 1 where a figure is not reached."""
     options = arguments().parse_args()
-    if not options.data.is_dir():
-        sys.exit(f"no corpora in {options.data}; name their folder with --data")
-    size = SHORT if options.short else FULL
     started = time.perf_counter()
-    episodes = asyncio.run(_run(options, size))
+    if options.join:
+        episodes = [one for path in options.join for one in read_episodes(path.read_text())]
+    elif options.data.is_dir():
+        episodes = asyncio.run(_run(options, SHORT if options.short else FULL))
+    else:
+        sys.exit(f"no corpora in {options.data}; name their folder with --data")
     _print(episodes, time.perf_counter() - started)
     if options.out is not None:
         told = {"made_at": datetime.now(UTC).isoformat(), "commit": _commit(), **as_json(episodes)}
@@ -71,6 +81,12 @@ def arguments() -> argparse.ArgumentParser:
     given.add_argument("--table", type=Path, help="write both tables there, as Markdown")
     given.add_argument("--cache", type=Path, help="keep what models answered there")
     given.add_argument("--data", type=Path, default=DATA, help="where the corpora are")
+    given.add_argument(
+        "--skip", action="append", default=[], metavar="WORLD", help="leave a world to another run"
+    )
+    given.add_argument(
+        "--join", type=Path, nargs="+", help="run nothing: sum up what several runs wrote by --out"
+    )
     given.add_argument("--only", default="", help="faults and nulls whose name has this text")
     return given
 
@@ -87,7 +103,7 @@ async def _run(options: argparse.Namespace, size: Size) -> list[Episode]:
             mine = [fault for fault in planted if setting.name in fault.settings]
             mine = [fault for fault in mine if options.only in fault.name]
             wanted = options.only in setting.name
-            if not mine and not wanted:
+            if setting.name in options.skip or not (mine or wanted):
                 continue
             async with opened(url, work, corpus, setting, number) as world:
                 if wanted:

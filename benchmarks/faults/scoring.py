@@ -1,5 +1,6 @@
 """From episodes to figures."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -311,3 +312,11 @@ def as_json(episodes: Sequence[Episode]) -> dict[str, Any]:
         "rows": rows(episodes),
         "episodes": [asdict(each) for each in episodes],
     }
+
+
+def read_episodes(text: str) -> list[Episode]:
+    """Read the episodes of what ``as_json`` gave."""
+    return [
+        Episode(**{**one, "nights": [Night(**night) for night in one["nights"]]})
+        for one in json.loads(text)["episodes"]
+    ]
