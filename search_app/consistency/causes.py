@@ -16,6 +16,9 @@ from search_app.consistency.symptoms import FEW, Symptoms
 from search_app.consistency.types import Cause, FaultKind
 from search_app.identity import MOST_NOISE
 
+ALIKE = 2
+"""Queries that must have changed alike before one cause is named for them."""
+
 RECALL = 0.9
 """Share of the exact list that the approximate index must find."""
 
@@ -312,7 +315,7 @@ def other_answers(symptoms: Symptoms) -> tuple[str, bool] | None:
     if _largest(symptoms.canaries_between) > symptoms.limit:
         return None
     far = [away for away, noise in symptoms.changed if away > max(symptoms.limit, 4 * noise)]
-    if not far or len(far) < FEW * len(symptoms.changed):
+    if len(far) < ALIKE or len(far) < FEW * len(symptoms.changed):
         return None
     told = f"{len(far)} queries get other vectors than before (1 - cos {min(far):.2g} or more)"
     return f"{told}, while the fixed texts get theirs: another model answers some texts", False
