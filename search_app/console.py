@@ -103,7 +103,7 @@ def configure_logging(level: str) -> None:
 
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        # Looked up at every line: what standard error was when this was called may be closed by then.
+        # Looked up at every line: what standard error was before may be closed by then.
         logger_factory=lambda *_args: structlog.PrintLogger(sys.stderr),
         processors=[
             structlog.contextvars.merge_contextvars,
