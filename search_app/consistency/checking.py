@@ -335,11 +335,11 @@ async def _compare(
     """Compare the lists of tonight, sending those that differ until chance is ruled out."""
     k = night.k
     loaded = await lists.with_candidates(asked, near.ids, subject.store, subject.index.id)
+    tolerance = lists.usual_tolerance(loaded, k)
     more = await night.tried(
-        "queries that differ", lists.ask_again(asker, loaded, lists.differing(loaded, k))
+        "queries that differ", lists.ask_again(asker, loaded, lists.differing(loaded, k, tolerance))
     )
     known = loaded if more is None else more
-    tolerance = lists.usual_tolerance(known, k)
     compared = lists.compared(known, k, tolerance)
     night.compared = compared
     recall = await night.tried("the approximate index", _recall(subject, compared, k, tolerance))

@@ -161,12 +161,16 @@ async def _loaded(
     return loaded
 
 
-def differing(asked: Sequence[Asked], k: int) -> list[int]:
-    """Name the places of queries whose list differs at the first send of tonight."""
+def differing(asked: Sequence[Asked], k: int, tolerance: float) -> list[int]:
+    """Name the places of queries that may have changed materially, by the first send of tonight.
+
+    What differs by near-ties alone cannot have, whatever more sends would give.
+    """
     return [
         place
         for place, each in enumerate(asked)
-        if each.candidates and differ(each.before()[0], each.after()[0], k)
+        if each.candidates
+        and material_change(each.before(), each.after()[:1], k, tolerance) is not None
     ]
 
 
