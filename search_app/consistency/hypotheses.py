@@ -148,10 +148,7 @@ def hypotheses(identity: ModelIdentity, tokens: TokenCounter) -> list[Hypothesis
             long_only=True,
         ),
     ]
-    own = tokens.count_tokens(prefix) + _SPECIAL_TOKENS
-    found += [
-        _limited(limit, limit - own, tokens) for limit in LIMITS if _is_below(limit, identity)
-    ]
+    found += [_limited(limit, prefix, tokens) for limit in LIMITS if _is_below(limit, identity)]
     return found
 
 
@@ -169,11 +166,15 @@ def _without_end(text: str, tokens: TokenCounter) -> str:
     return first_tokens(text, int(tokens.count_tokens(text) * KEPT_SHARE), tokens)
 
 
-def _limited(limit: int, kept: int, tokens: TokenCounter) -> Hypothesis:
+def _limited(limit: int, prefix: str, tokens: TokenCounter) -> Hypothesis:
+    def cut(text: str) -> str:
+        # The prefix counts, and may share a token with the text.
+        return first_tokens(prefix + text, limit - _SPECIAL_TOKENS, tokens)[len(prefix) :]
+
     return Hypothesis(
         name=f"first {limit} tokens",
         cause="truncation",
-        edit=lambda text: first_tokens(text, kept, tokens),
+        edit=cut,
         then=f"texts were cut at {limit} tokens",
         long_only=True,
     )

@@ -18,7 +18,7 @@ from search_app.catalog.engine import reading
 from search_app.consistency.disagreements import Kind
 from search_app.consistency.inspecting import inspect
 from search_app.consistency.types import Fault, FaultKind, Integrity
-from search_app.consistency.values import grids, not_finite, off_length, zero
+from search_app.consistency.values import TAIL, grids, not_finite, off_length, zero, zero_tail
 from search_app.embedders.base import Embedder
 from search_app.stores.base import VectorStore
 from search_app.types import Index, Matrix, ModelIdentity, ModelVersion
@@ -37,6 +37,7 @@ _DETAILS = {
     FaultKind.NOT_FINITE: "holds NaN or infinity",
     FaultKind.ZERO: "is zero",
     FaultKind.NORM: "is not of length 1",
+    FaultKind.TAIL: "ends in zeros that the model's own vectors do not have",
     FaultKind.COLLAPSED: "different texts have one vector",
     FaultKind.PREFIX: "was made of its text with another prefix than the model's",
     FaultKind.STALE_TEXT: "was made of a text that has changed since",
@@ -63,6 +64,7 @@ class Values:
             (FaultKind.NOT_FINITE, not_finite(vectors)),
             (FaultKind.ZERO, zero(vectors)),
             (FaultKind.NORM, off_length(vectors)),
+            (FaultKind.TAIL, zero_tail(vectors) & (TAIL not in self.usual)),
         ):
             self.faults[kind] += [chunk_ids[place] for place in np.flatnonzero(rows).tolist()]
         for name, rows in grids(vectors).items():

@@ -78,6 +78,7 @@ class FaultKind(StrEnum):
     ZERO = "zero"
     NORM = "norm"
     GRID = "grid"
+    TAIL = "zero_tail"
     COLLAPSED = "one_vector_for_different_texts"
     PREFIX = "another_prefix"
     STALE = "stale_fields"

@@ -10,6 +10,9 @@ from search_app.types import Matrix
 LENGTH_TOLERANCE = 1e-3
 """How far from 1 the length of a stored vector may be."""
 
+TAIL = "zero tail"
+"""What a model is said to have whose own vectors end in zeros."""
+
 GRIDS = ("fp16", "bf16", "int8", "binary")
 """Number formats that leave their grid on values, the coarser later."""
 
@@ -35,6 +38,13 @@ def off_length(vectors: Matrix) -> Mask:
     lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact))
     found: Mask = (np.abs(lengths - 1) > LENGTH_TOLERANCE) & ~zero(vectors) & ~not_finite(vectors)
     return found
+
+
+def zero_tail(vectors: Matrix) -> Mask:
+    """Say which rows end in zeros, a twentieth of the dimensions or more, zero rows aside."""
+    size = max(1, vectors.shape[1] // 20)
+    ends: Mask = np.asarray(~vectors[:, -size:].any(axis=1), np.bool_)
+    return ends & ~zero(vectors)
 
 
 def grids(vectors: Matrix) -> dict[str, Mask]:
@@ -103,4 +113,5 @@ def leading(stored: Matrix, fresh: Matrix) -> tuple[NDArray[np.float64], int] | 
 
 def shared_format(canaries: Matrix) -> Sequence[str]:
     """Name the formats on whose grid a model's own vectors lie: there they are no fault."""
-    return [name for name, rows in grids(canaries).items() if len(rows) and rows.all()]
+    found = [name for name, rows in grids(canaries).items() if len(rows) and rows.all()]
+    return [*found, TAIL] if len(canaries) and zero_tail(canaries).all() else found

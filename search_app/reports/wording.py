@@ -215,6 +215,7 @@ FAULTS: Mapping[str, str] = {
     "not_finite": gettext_noop("Not numbers"),
     "zero": gettext_noop("Zero"),
     "norm": gettext_noop("Of another length"),
+    "zero_tail": gettext_noop("Ending in zeros"),
     "grid": gettext_noop("Rounded to a coarser number format"),
     "another_prefix": gettext_noop("Made with another prefix"),
     "one_vector_for_different_texts": gettext_noop("One vector for different texts"),
