@@ -51,12 +51,17 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure of the specification; ``reached`` None where it was not measured."""
+    """One figure and what it is to reach; ``reached`` None where it was not measured.
+
+    A run ends with an error where one that is ``vital`` is not reached: right verdicts, and no false
+    ones. Of the rest the table tells.
+    """
 
     name: str
     value: str
     target: str
     reached: bool | None
+    vital: bool = True
 
 
 def figures(episodes: Sequence[Episode]) -> list[Figure]:
@@ -108,6 +113,7 @@ def figures(episodes: Sequence[Episode]) -> list[Figure]:
             value=f"{macro:.3f}",
             target=">= 0.95",
             reached=macro >= 0.95 if planted else None,
+            vital=False,
         ),
         Figure(
             name="confidently wrong causes",
@@ -120,6 +126,7 @@ def figures(episodes: Sequence[Episode]) -> list[Figure]:
             value=f"{max(still, default=0)}; {max(paid, default=0)}",
             target="<= 100",
             reached=max(still, default=0) <= LIMIT_OF_PAID if still else None,
+            vital=False,
         ),
         _share(
             "a tenth of the queries changed: FAIL within 4 nights",
