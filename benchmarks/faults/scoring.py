@@ -53,7 +53,7 @@ class Episode:
 class Figure:
     """One figure and what it is to reach; ``reached`` None where it was not measured.
 
-    A run ends with an error where one that is ``vital`` is not reached: right verdicts, and no false
+    A run ends with an error where one that is ``vital`` is not reached: right verdicts, no false
     ones. Of the rest the table tells.
     """
 
