@@ -102,6 +102,18 @@ async def test_a_limit_moves_long_texts_alone() -> None:
     assert await named(faithful, cut, proved=True) == {("end cut off", "now")}
 
 
+async def test_a_cut_of_passages_is_found_beside_every_edit_that_could_explain_them() -> None:
+    text = " ".join(f"Ｗord{number}\n of  text" for number in range(90))
+
+    def first_tokens_only(sent: str, kind: Kind) -> str:
+        whole = PREFIXES[kind] + sent
+        offsets = TOKENS.token_offsets(whole)
+        return whole[: offsets[125][1]] if len(offsets) > 126 else whole
+
+    found = await named(first_tokens_only, faithful, proved=False, texts=[text])
+    assert ("first 128 tokens", "then") in found
+
+
 async def test_nothing_is_tried_where_nothing_moved_and_edits_cannot_explain_a_swap() -> None:
     assert await named(faithful, faithful, proved=True) == set()
 

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, Text, cast, delete, func, insert, select, update
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.references import Sends, as_bytes, as_sends
@@ -139,16 +138,6 @@ async def listing(
         statement = statement.where(checks.c.index_id == index_id)
     rows = await connection.execute(statement.limit(limit).offset(offset))
     return [_check(row) for row in rows]
-
-
-async def latest(connection: AsyncConnection) -> dict[UUID, Check]:
-    """Give the newest check of every index that was ever checked."""
-    statement = (
-        _select()
-        .ext(distinct_on(checks.c.index_id))
-        .order_by(checks.c.index_id, checks.c.created_at.desc(), checks.c.id)
-    )
-    return {row.index_id: _check(row) for row in await connection.execute(statement)}
 
 
 async def accepted(connection: AsyncConnection, index_id: UUID) -> Check | None:

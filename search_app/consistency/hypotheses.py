@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from search_app.consistency.asking import Asker, SpentUpError
 from search_app.embedders.e5_tokenizer import TokenCounter
@@ -79,7 +80,8 @@ class Hypothesis:
 
     ``now`` and ``then`` are the sentences that are said where it holds; None where that direction
     proves nothing. ``role`` gives the kind that texts are sent as: their own unless it says so.
-    ``long_only``: it changes long texts alone.
+    ``long_only``: it changes long texts alone. ``about`` is set where it can only explain that the
+    model answers otherwise, or only that passages were stored otherwise.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Hypothesis:
     now: str | None = None
     role: Callable[[Kind], Kind] = _own
     long_only: bool = False
+    about: Literal["model", "passages"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,7 @@ def hypotheses(identity: ModelIdentity, tokens: TokenCounter) -> list[Hypothesis
                 cause="prefix",
                 edit=lambda text: prefix + text,
                 then="the prefix is missing now",
+                about="model",
             )
         )
     found += [
@@ -146,6 +150,7 @@ def hypotheses(identity: ModelIdentity, tokens: TokenCounter) -> list[Hypothesis
             edit=lambda text: _without_end(text, tokens),
             now="the ends of long texts make no difference any more",
             long_only=True,
+            about="model",
         ),
     ]
     found += [_limited(limit, prefix, tokens) for limit in LIMITS if _is_below(limit, identity)]
@@ -177,6 +182,7 @@ def _limited(limit: int, prefix: str, tokens: TokenCounter) -> Hypothesis:
         edit=cut,
         then=f"texts were cut at {limit} tokens",
         long_only=True,
+        about="passages",
     )
 
 
@@ -202,8 +208,12 @@ def plausible(
         return []
     all_long = min(tokens.count_tokens(trial.text) for trial in moved) >= LONG_TOKENS
     still = [trial for trial in trials if trial.proved and not trial.moved]
+    # What nobody can mean would take the places of what somebody can: only so many are tried.
+    other = "passages" if any(trial.proved for trial in moved) else "model"
     left = []
     for hypothesis in tried:
+        if hypothesis.about == other:
+            continue
         if hypothesis.cause == "prefix" or (hypothesis.long_only and all_long):
             left.append(hypothesis)
         elif not hypothesis.long_only and _changes_all(hypothesis, moved):
