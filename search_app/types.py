@@ -22,10 +22,11 @@ Matrix = NDArray[np.float32]
 Ids = NDArray[np.int32]
 """Term ids, shape (n,), ascending, each once (see lexical.py)."""
 
-Kind = Literal["query", "document", "bare"]
+Kind = Literal["query", "document", "clustering", "classification", "similarity", "code", "bare"]
 """What a text is to the embedder; decides the prefix or task type it is sent with.
 
-``bare`` texts are sent as they are, which tells whether a prefix was lost; nothing is stored of it.
+``code`` is a query for source code. ``bare`` texts are sent as they are, which tells whether a
+prefix was lost; nothing is stored of it.
 """
 
 

@@ -2,8 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from search_app.types import Kind, Matrix, ModelIdentity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a model takes; None where nobody says.
+
+    ``text_tokens`` is the most of one text, prefix included, ``request_tokens`` of all texts of a
+    request together, both counted as the model counts. How many texts a request takes is the
+    ``batch_size`` of the embedder.
+    """
+
+    text_tokens: int | None = None
+    request_tokens: int | None = None
 
 
 class Embedder(ABC):
@@ -22,6 +36,15 @@ class Embedder(ABC):
 
     concurrency: int = 1
     """Most calls of ``embed`` that are worth having under way at once."""
+
+    limits: Limits = Limits()
+    """What the model takes."""
+
+    unit: bool | None = None
+    """Whether the provider promises vectors of length 1; None where it says nothing."""
+
+    not_guaranteed: str = ""
+    """What nobody who uses this embedder can rely on; a sentence for its users."""
 
     @abstractmethod
     async def describe(self) -> ModelIdentity:
@@ -47,6 +70,11 @@ class Embedder(ABC):
     @abstractmethod
     def text_sent(self, text: str, kind: Kind) -> str:
         """Give the exact text, prefix included, that stands behind the vector of ``text``."""
+
+    def count_tokens(self, text: str, kind: Kind) -> int | None:
+        """Count the tokens of what is sent for ``text``; None where no tokenizer is at hand."""
+        del text, kind
+        return None
 
     async def aclose(self) -> None:
         """Release connections and threads. Using the embedder afterwards is an error."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search_app.embedders.base import Embedder
+from search_app.embedders.base import Embedder, Limits
 from search_app.embedders.batching import check_request
 from search_app.embedders.e5_weights import PACKAGE, Variant, open_weights
 from search_app.types import Kind, Matrix, ModelIdentity, Vector
@@ -25,9 +25,22 @@ if TYPE_CHECKING:
     from search_app.embedders.e5_tokenizer import E5Tokenizer
 
 MODEL = "multilingual-e5-small"
-PREFIXES: dict[Kind, str] = {"query": "query: ", "document": "passage: ", "bare": ""}
+PREFIXES: dict[Kind, str] = {
+    "query": "query: ",
+    "document": "passage: ",
+    # Where both sides are of one sort, its authors put the same prefix before all.
+    "clustering": "query: ",
+    "classification": "query: ",
+    "similarity": "query: ",
+    "code": "query: ",
+    "bare": "",
+}
 """What the model was trained to find before a text; without them it ranks worse."""
 
+TEXT_TOKENS = 512
+"""Positions of the model, the prefix and two marks among them."""
+
+_MARKS = 2
 LIBRARIES = (PACKAGE, "onnxruntime", "onnx", "numpy")
 _REVISION_LENGTH = 16
 _BATCH_SIZE = 16
@@ -46,6 +59,9 @@ class BundledEmbedder(Embedder):
     loaded at the first text, in under a second and about 300 MB. Each text is a run of
     its own in one of ``threads`` threads (0: one for each core this process may use).
     """
+
+    limits = Limits(text_tokens=TEXT_TOKENS)
+    unit = True
 
     def __init__(self, *, threads: int = 0, variant: Variant = "original") -> None:
         self.spec = "bundled" if variant == "original" else f"bundled:{variant}"
@@ -98,6 +114,12 @@ class BundledEmbedder(Embedder):
     def text_sent(self, text: str, kind: Kind) -> str:
         """Put the prefix of its kind before a text."""
         return PREFIXES[kind] + text
+
+    def count_tokens(self, text: str, kind: Kind) -> int:
+        """Count what is sent, marks included, by the model's own tokenizer."""
+        from search_app.embedders.e5_tokenizer import load_tokenizer
+
+        return load_tokenizer(self._variant).count(self.text_sent(text, kind)) + _MARKS
 
     async def aclose(self) -> None:
         """End the threads once their texts are done, and let go of the model."""
