@@ -18,6 +18,7 @@ from search_app.embedders.hashing import HashingEmbedder
 from search_app.embedders.onnx import OnnxEmbedder
 from search_app.embedders.openai import OpenAIEmbedder
 from search_app.embedders.sentence_transformers import SentenceTransformersEmbedder
+from search_app.embedders.spec import Spec
 from search_app.errors import ConfigurationError, NotFoundError, SchemaError
 from search_app.identity import Prover
 from search_app.ranking import Ranking
@@ -29,6 +30,9 @@ from search_app.stores.base import VectorStore
 from search_app.stores.pgvector import PgvectorStore
 
 EMBEDDERS = "bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or hashing:DIM"
+SHORTENING = frozenset({"openai"})
+"""Providers that give vectors of fewer dimensions where ``?dimensions=`` asks for them."""
+
 RERANKERS = "sentence-transformers:NAME_OR_PATH or endpoint:MODEL"
 STORES = "pgvector or qdrant"
 
@@ -39,14 +43,17 @@ def make_embedder(spec: str, settings: Settings) -> Embedder:
     Raises:
         ConfigurationError: the spec names none, or a setting it needs is missing.
     """
-    provider, _, argument = spec.partition(":")
+    named = Spec.parse(spec)
+    provider, argument = named.provider, named.model
+    if named.dimensions is not None and provider not in SHORTENING:
+        raise ConfigurationError(f"embedder {spec!r}: {provider} has no choice of dimensions")
     match provider, argument:
         case "bundled", "":
             return BundledEmbedder(threads=settings.threads)
         case "hashing", _:
             return HashingEmbedder(argument)
         case "openai", _:
-            return _openai(argument, settings)
+            return _openai(named, settings)
         case "onnx", _:
             return OnnxEmbedder(
                 argument, batch_size=settings.onnx_batch_size, threads=settings.threads
@@ -58,13 +65,13 @@ def make_embedder(spec: str, settings: Settings) -> Embedder:
     raise ConfigurationError(f"embedder {spec!r} is not known; write {EMBEDDERS}")
 
 
-def _openai(model: str, settings: Settings) -> Embedder:
+def _openai(named: Spec, settings: Settings) -> Embedder:
     key = settings.openai_api_key
     return OpenAIEmbedder(
-        model=model,
+        model=named.model,
         base_url=settings.openai_base_url,
         api_key=key.get_secret_value() if key is not None else None,
-        dimensions=settings.openai_dimensions,
+        dimensions=named.dimensions or settings.openai_dimensions,
         encoding=settings.openai_encoding,
         batch_size=settings.openai_batch_size,
         document_prefix=settings.openai_document_prefix,

@@ -20,6 +20,7 @@ from ingest.report import IngestReport
 from search_app.bootstrap import Services, open_services
 from search_app.config import load_settings
 from search_app.embedders.base import Embedder
+from search_app.embedders.hosted.transport import Plan
 from search_app.embedders.openai import OpenAIEmbedder
 from search_app.errors import (
     CatalogError,
@@ -242,7 +243,7 @@ async def served(
 ) -> AsyncIterator[Served]:
     """Embed through the endpoint, whose mood one can change; it begins well."""
     embedder = OpenAIEmbedder(
-        model="m", base_url=endpoint.url, batch_size=16, max_retries=4, retry_wait_s=0.01
+        model="m", base_url=endpoint.url, batch_size=16, plan=Plan(max_retries=4, retry_wait_s=0.01)
     )
     mood = Served(embedder=embedder)
     endpoint.script(mood.reply)

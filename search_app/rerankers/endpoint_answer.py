@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import SecretStr
 
-from search_app.embedders.openai_errors import MASK, is_html, server_words
+from search_app.embedders.hosted.request import MASK, is_html, server_words
 from search_app.errors import RerankerResponseError
 from search_app.types import JSON, Vector
 

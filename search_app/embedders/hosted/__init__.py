@@ -1,0 +1,1 @@
+"""What embedders behind a network have in common: address, transport, answers and their errors."""

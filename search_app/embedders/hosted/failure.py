@@ -1,0 +1,164 @@
+"""What went wrong with one attempt, in the same terms for every provider, and what it means."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from search_app.embedders.hosted.request import Request, server_words
+from search_app.errors import EmbedderError, EmbedderRefusedError, EmbedderUnavailableError
+from search_app.types import JSON
+
+PASSING_STATUSES = frozenset({408, 409, 425, 429})
+"""Answers below 500 that a later attempt may turn into a good one."""
+
+_SERVER_ERROR = 500
+_SIZE_STATUSES = frozenset({400, 413, 422})
+
+# As OpenAI, vLLM, llama.cpp, Ollama and text-embeddings-inference word it. "context" alone would
+# take in Go's "context deadline exceeded".
+_TOO_LONG = (
+    *("context length", "context size", "input length", "maximum length", "must have less than"),
+    *("too large to process", "too long", "too many tokens"),
+)
+
+
+class CallFailedError(Exception):
+    """One attempt that gave no answer; never leaves the adapters.
+
+    ``status`` and ``headers`` (names in lower case) are those of the answer where one came, with
+    its ``body`` as JSON or text. Without a status, ``reason`` says why none came, and
+    ``timed_out`` that it took too long. ``refused`` says whether it is a no; None leaves that to
+    the status.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int | None = None,
+        body: JSON = None,
+        headers: Mapping[str, str] | None = None,
+        reason: str = "",
+        timed_out: bool = False,
+        refused: bool | None = None,
+    ) -> None:
+        """Keep what an adapter found out."""
+        super().__init__(reason or f"HTTP {status}")
+        self.status = status
+        self.body = body
+        self.headers: Mapping[str, str] = headers or {}
+        self.reason = reason
+        self.timed_out = timed_out
+        self.refused = refused
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether a text was too long; not so of a rate limit, which counts tokens too."""
+        if self.status in PASSING_STATUSES:
+            return False
+        words = server_words(self.body).lower()
+        return any(phrase in words for phrase in _TOO_LONG)
+
+    @property
+    def is_throttle(self) -> bool:
+        """Whether the provider asks for fewer requests."""
+        return self.status == 429  # noqa: PLR2004 - HTTP's own
+
+    @property
+    def meaning(self) -> type[EmbedderError]:
+        """What it is to those who use an embedder."""
+        if self.status in PASSING_STATUSES:
+            return EmbedderUnavailableError
+        if self.refused is not None:
+            return EmbedderRefusedError if self.refused else EmbedderUnavailableError
+        if self.status is None:
+            return EmbedderUnavailableError
+        # llama.cpp and older Ollama say with 500 that a text is too long; it will be the next time.
+        passing = self.status >= _SERVER_ERROR and not self.is_too_long
+        return EmbedderUnavailableError if passing else EmbedderRefusedError
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether another attempt can end better; a server that says it cannot is believed."""
+        return (
+            self.meaning is EmbedderUnavailableError
+            and self.headers.get("x-should-retry") != "false"
+        )
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """How many seconds the server asks to wait; None where it does not say, or nonsense."""
+        for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
+            try:
+                seconds = float(self.headers.get(name, "")) / per_second
+            except ValueError:
+                continue
+            return max(seconds, 0.0) if math.isfinite(seconds) else None
+        return _seconds_until(self.headers.get("retry-after", ""))
+
+
+def translate(failed: CallFailedError, request: Request, *, attempts: int) -> EmbedderError:
+    """Turn the last failure of a request into an error that says what to do."""
+    return failed.meaning(request.line(_problem(failed, request, attempts)))
+
+
+def _problem(failed: CallFailedError, request: Request, attempts: int) -> str:
+    if failed.status is None:
+        problem = _no_answer(failed, request)
+    else:
+        words = request.shortened(server_words(failed.body)) if failed.body else "no reason given"
+        problem = "; ".join([f"HTTP {failed.status}: {words}", *_advice(failed, request)])
+    return problem if attempts == 1 else f"{problem} (tried {attempts} times)"
+
+
+def _no_answer(failed: CallFailedError, request: Request) -> str:
+    if failed.timed_out:
+        return "no answer in time; is the server overloaded?"
+    if failed.refused:
+        return failed.reason
+    setting = request.service.address_setting
+    advice = f", and is {setting} right?" if setting else "?"
+    return f"no answer ({failed.reason}); is it running{advice}"
+
+
+def _advice(failed: CallFailedError, request: Request) -> list[str]:
+    advice = []
+    service, status = request.service, failed.status or 0
+    if (seconds := failed.retry_after_s) is not None:
+        advice.append(f"it asks to wait {seconds:g} s")
+    if 300 <= status < 400:  # noqa: PLR2004 - the range of HTTP's redirects
+        target = _without_secrets(failed.headers.get("location", ""))
+        setting = service.address_setting
+        advice.append(f"it redirects to {target}: set {setting} to where that leads")
+    too_long = failed.is_too_long
+    if status in _SIZE_STATUSES or too_long:
+        advice.append(_longest(request))
+    if too_long:
+        advice.append("UNMOVED_CHUNK_TOKENS makes shorter chunks")
+    if status in service.hints:
+        advice.append(service.hints[status])
+    return advice
+
+
+def _longest(request: Request) -> str:
+    index = max(range(len(request.texts)), key=lambda i: len(request.texts[i]))
+    return f"the longest is {request.text(index)} with {len(request.texts[index])} characters"
+
+
+def _without_secrets(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "no address that can be read"
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(round((aware - datetime.now(UTC)).total_seconds(), 1), 0.0)
