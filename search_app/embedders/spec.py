@@ -25,8 +25,8 @@ class Spec:
         Raises:
             ConfigurationError: an option that there is not, or a value that it cannot have.
         """
-        provider, _, rest = text.partition(":")
-        model, mark, query = rest.partition("?")
+        named, mark, query = text.partition("?")
+        provider, _, model = named.partition(":")
         options = dict(parse_qsl(query, keep_blank_values=True))
         dimensions = options.pop("dimensions", None)
         if options or (mark and dimensions is None):
