@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
+from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,6 +23,7 @@ from search_app.embedders.sentence_transformers import SentenceTransformersEmbed
 from search_app.embedders.spec import Spec
 from search_app.errors import ConfigurationError, NotFoundError, SchemaError
 from search_app.identity import Prover
+from search_app.prices import Price, Prices, load_prices
 from search_app.ranking import Ranking
 from search_app.rerankers.base import Reranker
 from search_app.rerankers.endpoint import EndpointReranker
@@ -76,6 +79,21 @@ def _openai(named: Spec, settings: Settings) -> Embedder:
         batch_size=settings.openai_batch_size,
         document_prefix=settings.openai_document_prefix,
         query_prefix=settings.openai_query_prefix,
+    )
+
+
+def prices_in_force(settings: Settings) -> Prices:
+    """Read what models cost.
+
+    Raises:
+        ConfigurationError: the file that UNMOVED_PRICES names cannot be used.
+    """
+    address = settings.openai_base_url
+    own = address is None or urlsplit(address).hostname == "api.openai.com"
+    return load_prices(
+        settings.prices,
+        every=settings.embedding_price,
+        elsewhere=frozenset() if own else frozenset(["openai"]),
     )
 
 
@@ -179,6 +197,23 @@ class Services:
         if spec not in self._embedders:
             self._embedders[spec] = make_embedder(spec, self.settings)
         return self._embedders[spec]
+
+    def price(self, spec: str) -> Price | None:
+        """Get what a million tokens of an embedder cost; None where nobody says it.
+
+        Raises:
+            ConfigurationError: the file that UNMOVED_PRICES names cannot be used.
+        """
+        return self.prices.of(spec)
+
+    @cached_property
+    def prices(self) -> Prices:
+        """The prices in force.
+
+        Raises:
+            ConfigurationError: the file that UNMOVED_PRICES names cannot be used.
+        """
+        return prices_in_force(self.settings)
 
     def reranker(self, spec: str) -> Reranker:
         """Get the reranker that a spec names.

@@ -96,7 +96,28 @@ class Settings(BaseSettings):
     embedding_price: float | None = Field(
         default=None,
         ge=0,
-        description="What a million tokens cost at the provider, for the cost of a check.",
+        description="What a million tokens cost at the provider; comes before any table of prices.",
+    )
+    prices: Path | None = Field(
+        default=None,
+        description="TOML file with prices of models, over those that come with the program.",
+    )
+    too_long: Literal["split", "refuse"] = Field(
+        default="split",
+        description="What becomes of a text that is longer than the model reads: sent in pieces "
+        "whose vectors are averaged, or refused.",
+    )
+    vector_cache_mb: int = Field(
+        default=1024,
+        ge=0,
+        description="Megabytes of document vectors kept for texts that come again, the oldest go "
+        "first; 0: none.",
+    )
+    vector_cache_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days that such vectors are kept; 0: no limit.",
     )
     golden_gate: Path | None = Field(
         default=None,

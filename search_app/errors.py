@@ -14,6 +14,7 @@ UnmovedError
 │   ├── EmbedderRefusedError        an answer that is no: key, model name, request
 │   ├── EmbedderResponseError       an answer that cannot be used: count, shape, NaN, zero
 │   └── ModelMismatchError          another model answered than the one of the index
+├── SpentUpError                no more may be sent to a model; what was done so far stands
 ├── DegradedSearchError             a search left out what was to be compared or measured
 ├── RerankerError                   costs a search its reranking, not its hits
 │   ├── RerankerUnavailableError    no answer: network, time-out, 5xx, rate limit
@@ -91,6 +92,10 @@ class EmbedderResponseError(EmbedderError):
 
 class ModelMismatchError(EmbedderError):
     """The model that answers is not the model of the index."""
+
+
+class SpentUpError(UnmovedError):
+    """No more may be sent to a model, in texts or in money; what was done so far stands."""
 
 
 class DegradedSearchError(UnmovedError):

@@ -7,14 +7,15 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from search_app.consistency.asking import Allowance, Asker, SpentUpError
+from search_app.consistency.asking import Asker
 from search_app.consistency.checking import allowance
 from search_app.consistency.hypotheses import Trial, hypotheses, plausible, try_out
 from search_app.consistency.spaces import Relation, compare_spaces
 from search_app.consistency.subject import CheckRequest
 from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.embedders.hashing import HashingEmbedder
-from search_app.errors import InvalidInputError
+from search_app.embedders.metering import Allowance
+from search_app.errors import InvalidInputError, SpentUpError
 from search_app.types import Kind, Matrix, ModelIdentity, ModelVersion
 
 TOKENS = TokenCounter()
@@ -151,7 +152,7 @@ async def test_no_more_is_sent_than_allowed() -> None:
     await asker.alone("two", "query")
     with pytest.raises(SpentUpError, match="no more than 2 texts"):
         await asker.alone("three", "query")
-    assert asker.embedder.texts == 2
+    assert asker.meter.sent.texts == 2
 
 
 async def test_no_more_is_spent_than_allowed() -> None:
@@ -160,10 +161,10 @@ async def test_no_more_is_spent_than_allowed() -> None:
     asker = Asker(HashingEmbedder(64), 64, TOKENS, Allowance(money=2.5, price=price))
     await asker.alone(text, "query")
     await asker.alone(text, "query")
-    assert asker.embedder.cost == pytest.approx(2)
+    assert asker.meter.sent.cost == pytest.approx(2)
     with pytest.raises(SpentUpError, match=r"no more than 2\.5 was to be spent"):
         await asker.alone(text, "query")
-    assert asker.embedder.tokens == 2 * TOKENS.count_tokens(text)
+    assert asker.meter.sent.tokens == 2 * TOKENS.count_tokens(text)
 
 
 def test_a_budget_needs_a_price() -> None:

@@ -23,6 +23,9 @@ class VectorRecord:
     ``sent_hash`` is of the exact text sent, prefix included; ``received_hash`` of the float32
     bytes received; ``stored_hash`` of those handed to the store; ``norm`` is the length before
     normalising. ``run_id`` embedded it; ``copied_by_run_id`` took it over from an equal text.
+    Of a text that was too long for the model and sent in several ``pieces``, ``received_hash`` is
+    of their vectors one after the other, ``norm`` the length of the mean of their directions, and
+    batch and position are those of the first.
     """
 
     index_id: UUID
@@ -35,6 +38,7 @@ class VectorRecord:
     norm: float
     batch_size: int
     batch_position: int
+    pieces: int = 1
     created_at: datetime | None = None
 
 
@@ -50,6 +54,7 @@ def _record(row: Any) -> VectorRecord:
         norm=row.norm,
         batch_size=row.batch_size,
         batch_position=row.batch_position,
+        pieces=row.pieces,
         created_at=row.created_at,
     )
 

@@ -357,10 +357,42 @@ vector_records = Table(
     Column("norm", Double, nullable=False),
     Column("batch_size", Integer, nullable=False),
     Column("batch_position", Integer, nullable=False),
+    # In how many pieces the text was sent; the vector of more than one is their mean.
+    Column("pieces", Integer, nullable=False, server_default=text("1")),
     _time("created_at"),
     Index("ix_vector_records_sent_hash", "sent_hash"),
     # Deleting a chunk must not scan all records.
     Index("ix_vector_records_chunk_id", "chunk_id"),
+)
+
+embedding_cache = Table(
+    "embedding_cache",
+    metadata,
+    # Vectors for texts that come again, whatever became of the index that they were made for. Only
+    # what was proved to be of the model version is here.
+    Column(
+        "model_version_id",
+        Uuid,
+        ForeignKey("model_versions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("kind", Text, primary_key=True),
+    # As in vector_records; so are the other columns of that name.
+    Column("sent_hash", LargeBinary, primary_key=True),
+    # Unit vector, float32 little-endian.
+    Column("vector", LargeBinary, nullable=False),
+    # The run that embedded it: a vector that nobody can tell the origin of is not kept.
+    _reference("run_id", "runs"),
+    Column("received_hash", LargeBinary, nullable=False),
+    Column("stored_hash", LargeBinary, nullable=False),
+    Column("norm", Double, nullable=False),
+    Column("batch_size", Integer, nullable=False),
+    Column("batch_position", Integer, nullable=False),
+    Column("pieces", Integer, nullable=False),
+    _time("created_at"),
+    # The oldest go first; with the other columns, counting needs no look at the vectors.
+    Index("ix_embedding_cache_created_at", "created_at", "model_version_id", "kind"),
+    Index("ix_embedding_cache_run_id", "run_id"),
 )
 
 lexicons = Table(

@@ -1,99 +1,35 @@
 """Asking a model during a check: past every cache, counted, and never more than was allowed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
 from search_app.embedders.e5_tokenizer import TokenCounter
+from search_app.embedders.metering import UNLIMITED, Allowance, Counted, Meter
 from search_app.errors import EmbedderResponseError
-from search_app.types import Kind, Matrix, ModelIdentity, Vector
-
-FREE = ("bundled", "hashing", "sentence-transformers", "onnx")
-"""Providers that run here and cost nothing but time."""
+from search_app.prices import is_free
+from search_app.types import Kind, Matrix, Vector
 
 
-class SpentUpError(Exception):
-    """No more texts may be sent; what was found so far stands."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allowance:
-    """What may be sent: texts, and money at a price for a million tokens; None: any amount."""
-
-    texts: int | None = None
-    money: float | None = None
-    price: float | None = None
-
-    def cost(self, tokens: int) -> float | None:
-        """Give what so many tokens cost; None where the price is not known."""
-        return None if self.price is None else tokens * self.price / 1e6
-
-
-UNLIMITED = Allowance()
-
-
-class Counted(Embedder):
-    """An embedder that counts what it is sent, and sends no more than it may.
-
-    Tokens are counted by the bundled tokenizer, which is near enough for most models.
-    """
-
-    def __init__(self, inner: Embedder, allowance: Allowance, tokens: TokenCounter) -> None:
-        """Nothing is sent yet."""
-        self.spec = inner.spec
-        self.batch_size = inner.batch_size
-        self.concurrency = inner.concurrency
-        self._inner = inner
-        self._allowance = allowance
-        self._counter = tokens
-        self.texts = 0
-        self.tokens = 0
-
-    @property
-    def cost(self) -> float | None:
-        """What was sent costs; None where the price is not known."""
-        return self._allowance.cost(self.tokens)
-
-    async def describe(self) -> ModelIdentity:
-        """Say what the embedder says."""
-        return await self._inner.describe()
+class _Checked(Counted):
+    """Refuses answers that no comparison could say anything with."""
 
     async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
         """Embed as the embedder does.
 
         Raises:
             SpentUpError: these are more texts than may be sent.
-            EmbedderResponseError: numbers that are none: no comparison with them says anything.
+            EmbedderResponseError: numbers that are none.
         """
-        most, money = self._allowance.texts, self._allowance.money
-        if most is not None and self.texts + len(texts) > most:
-            raise SpentUpError(f"no more than {most} texts were to be sent")
-        sent = [self._inner.text_sent(text, kind) for text in texts]
-        tokens = sum(self._counter.count_tokens(text) for text in sent)
-        cost = self._allowance.cost(self.tokens + tokens)
-        if money is not None and cost is not None and cost > money:
-            raise SpentUpError(f"no more than {money:g} was to be spent")
-        self.texts += len(texts)
-        self.tokens += tokens
-        answer = await self._inner.embed(texts, kind)
+        answer = await super().embed(texts, kind)
         if len(answer) != len(texts) or not np.isfinite(answer).all():
             raise EmbedderResponseError(
                 f"{self.spec} answered {len(answer)} vectors to {len(texts)} texts, "
                 f"{int((~np.isfinite(answer)).any(axis=1).sum())} of them with NaN or infinity"
             )
         return answer
-
-    def text_sent(self, text: str, kind: Kind) -> str:
-        """Give the text that the embedder sends."""
-        return self._inner.text_sent(text, kind)
-
-
-def is_free(spec: str) -> bool:
-    """Whether an embedder costs nothing but time."""
-    return spec.partition(":")[0] in FREE
 
 
 class Asker:
@@ -107,7 +43,8 @@ class Asker:
         allowance: Allowance = UNLIMITED,
     ) -> None:
         """Take the embedder, the dimensions of its answers, and how much may be sent."""
-        self.embedder = Counted(embedder, allowance, tokens)
+        self.meter = Meter(texts=allowance.texts, money=allowance.money)
+        self.embedder = _Checked(embedder, self.meter, tokens, price=allowance.price)
         self._dimensions = dimensions
 
     @property

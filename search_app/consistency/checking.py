@@ -21,7 +21,7 @@ from search_app.catalog.engine import reading, transaction
 from search_app.catalog.references import Reference
 from search_app.consistency import canaries, documents, integrity, lists
 from search_app.consistency import references as setting
-from search_app.consistency.asking import Allowance, Asker, SpentUpError, is_free
+from search_app.consistency.asking import Asker
 from search_app.consistency.causes import explain
 from search_app.consistency.documents import Again
 from search_app.consistency.evidence import Evidence
@@ -46,8 +46,16 @@ from search_app.consistency.symptoms import Sample, Symptoms
 from search_app.consistency.types import CheckReport, Integrity, Layers, Spent
 from search_app.consistency.values import shared_format
 from search_app.consistency.verdict import Facts
-from search_app.errors import CheckUnderWayError, EmbedderError, InvalidInputError, StoreError
+from search_app.embedders.metering import Allowance
+from search_app.errors import (
+    CheckUnderWayError,
+    EmbedderError,
+    InvalidInputError,
+    SpentUpError,
+    StoreError,
+)
 from search_app.identity import Outcome, Proof
+from search_app.prices import is_free
 from search_app.types import Index, Matrix, ModelVersion
 
 PAID_QUERIES = 43
@@ -121,11 +129,12 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
         night = Night(
             seed=secrets.randbits(31) if request.seed is None else request.seed, k=request.k
         )
+        price = services.price(subject.version.spec)
         asker = Asker(
             services.embedder(subject.version.spec),
             subject.version.identity.dimensions,
             services.tokens,
-            allowance(request, subject.version, services.settings.embedding_price),
+            allowance(request, subject.version, None if price is None else price.amount),
         )
         subject = await _look(services, request, subject, asker, night)
         layers = await with_worst(services.engine, night.layers, night.compared, request.k)
@@ -145,9 +154,9 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
             causes=explain(night.symptoms),
             not_checked=night.not_checked,
             spent=Spent(
-                texts=asker.embedder.texts,
-                tokens=asker.embedder.tokens,
-                cost=0.0 if asker.is_free else asker.embedder.cost,
+                texts=asker.meter.sent.texts,
+                tokens=asker.meter.sent.tokens,
+                cost=0.0 if asker.is_free else asker.embedder.cost(asker.meter.sent.tokens),
             ),
             seed=night.seed,
             started=started,
@@ -169,7 +178,8 @@ def allowance(request: CheckRequest, version: ModelVersion, price: float | None)
     if request.budget is not None and price is None:
         raise InvalidInputError(
             f"what {version.spec} costs is not known; set UNMOVED_EMBEDDING_PRICE to the price of "
-            "a million tokens, or limit texts with --max-texts"
+            "a million tokens, name it in the file of UNMOVED_PRICES, or limit texts with "
+            "--max-texts"
         )
     return Allowance(texts=request.most_texts, money=request.budget, price=price)
 

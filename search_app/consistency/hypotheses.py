@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from search_app.consistency.asking import Asker, SpentUpError
+from search_app.consistency.asking import Asker
 from search_app.embedders.e5_tokenizer import TokenCounter
+from search_app.errors import SpentUpError
 from search_app.identity import distance
 from search_app.types import Kind, ModelIdentity, Vector
 

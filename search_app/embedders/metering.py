@@ -1,0 +1,166 @@
+"""Counting what a model is sent, and sending no more than was allowed."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from search_app.embedders.base import Embedder
+from search_app.embedders.e5_tokenizer import TokenCounter
+from search_app.errors import EmbedderRefusedError, SpentUpError
+from search_app.types import JSON, Kind, Matrix, ModelIdentity
+
+_REMEMBERED = 2048
+"""Texts whose tokens are remembered, since they are counted again when they are sent."""
+
+
+@dataclass(kw_only=True)
+class Sent:
+    """What was sent to models.
+
+    Tokens are counted by the model's own tokenizer where one is at hand; ``estimated_tokens`` of
+    them by the bundled one, which is near enough for most models. ``cost`` is that of all but the
+    ``unpriced_tokens``, whose price nobody said.
+    """
+
+    texts: int = 0
+    requests: int = 0
+    tokens: int = 0
+    estimated_tokens: int = 0
+    unpriced_tokens: int = 0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What may be sent: texts, and money at a price for a million tokens; None: any amount."""
+
+    texts: int | None = None
+    money: float | None = None
+    price: float | None = None
+
+    def cost(self, tokens: int) -> float | None:
+        """Give what so many tokens cost; None where the price is not known."""
+        return None if self.price is None else tokens * self.price / 1e6
+
+
+UNLIMITED = Allowance()
+
+
+class Meter:
+    """Counts what one or many embedders send together, and stops them at a limit."""
+
+    def __init__(self, *, texts: int | None = None, money: float | None = None) -> None:
+        """Allow so many texts and so much money; None: any amount."""
+        self.texts = texts
+        self.money = money
+        self.sent = Sent()
+
+    def left(self) -> float | None:
+        """Say how much money is left; None where there is no limit."""
+        return None if self.money is None else max(0.0, self.money - self.sent.cost)
+
+    def take(self, request: Sent) -> None:
+        """Count a request that is about to be sent.
+
+        Raises:
+            SpentUpError: it would be more than may be sent; nothing is counted.
+        """
+        if self.texts is not None and self.sent.texts + request.texts > self.texts:
+            raise SpentUpError(f"no more than {self.texts} texts were to be sent")
+        if self.money is not None and self.sent.cost + request.cost > self.money:
+            raise SpentUpError(f"no more than {self.money:g} was to be spent")
+        self._add(request, 1)
+
+    def give_back(self, request: Sent) -> None:
+        """Count a request no longer that was refused as a whole."""
+        self._add(request, -1)
+
+    def _add(self, request: Sent, sign: int) -> None:
+        for name, number in vars(request).items():
+            setattr(self.sent, name, getattr(self.sent, name) + sign * number)
+
+
+class Counted(Embedder):
+    """An embedder that counts what it is sent, and sends no more than it may."""
+
+    def __init__(
+        self, inner: Embedder, meter: Meter, tokens: TokenCounter, *, price: float | None = None
+    ) -> None:
+        """Count with ``meter``; ``price`` of a million tokens is None where nobody says it."""
+        self.spec = inner.spec
+        self.batch_size = inner.batch_size
+        self.concurrency = inner.concurrency
+        self.limits = inner.limits
+        self.unit = inner.unit
+        self.not_guaranteed = inner.not_guaranteed
+        self.meter = meter
+        self.price = price
+        self._inner = inner
+        self._counter = tokens
+        self._count = lru_cache(_REMEMBERED)(self._counted)
+
+    async def describe(self) -> ModelIdentity:
+        """Say what the embedder says; what it may send for that is too little to be counted."""
+        return await self._inner.describe()
+
+    async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
+        """Embed as the embedder does.
+
+        Raises:
+            SpentUpError: this is more than may be sent; it is not sent.
+        """
+        request = self.counted(texts, kind)
+        self.meter.take(request)
+        try:
+            return await self._inner.embed(texts, kind)
+        except EmbedderRefusedError:
+            self.meter.give_back(request)
+            raise
+
+    def text_sent(self, text: str, kind: Kind) -> str:
+        """Give the text that the embedder sends."""
+        return self._inner.text_sent(text, kind)
+
+    def count_tokens(self, text: str, kind: Kind) -> int | None:
+        """Count as the embedder does."""
+        tokens, estimated = self._count(text, kind)
+        return None if estimated else tokens
+
+    def tokens(self, text: str, kind: Kind) -> int:
+        """Count the tokens of what is sent, by the bundled tokenizer where there is no other."""
+        return self._count(text, kind)[0]
+
+    async def count_ahead(self, texts: Sequence[str], kind: Kind) -> None:
+        """Count in a thread, so that counting when they are sent holds nobody up."""
+        if texts:
+            await asyncio.to_thread(lambda: [self._count(text, kind) for text in texts])
+
+    def counted(self, texts: Sequence[str], kind: Kind) -> Sent:
+        """Say what a request with these texts comes to."""
+        counts = [self._count(text, kind) for text in texts]
+        tokens = sum(number for number, _ in counts)
+        return Sent(
+            texts=len(texts),
+            requests=1,
+            tokens=tokens,
+            estimated_tokens=sum(number for number, estimated in counts if estimated),
+            unpriced_tokens=tokens if self.price is None else 0,
+            cost=self.cost(tokens) or 0.0,
+        )
+
+    def cost(self, tokens: int) -> float | None:
+        """Give what so many tokens cost; None where the price is not known."""
+        return None if self.price is None else tokens * self.price / 1e6
+
+    def _counted(self, text: str, kind: Kind) -> tuple[int, bool]:
+        """Count tokens, and say whether that is an estimate."""
+        own = self._inner.count_tokens(text, kind)
+        if own is not None:
+            return own, False
+        return self._counter.count_tokens(self._inner.text_sent(text, kind)), True
+
+
+def as_json(sent: Sent) -> dict[str, JSON]:
+    """Give counts in the shape that users and the catalog get."""
+    return {**vars(sent), "cost": round(sent.cost, 9)}
