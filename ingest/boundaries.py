@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from search_app.sentences import SENTENCE
+
 
 class Cut(IntEnum):
     """What lies before a cut; the higher, the more is torn apart by cutting there."""
@@ -37,30 +39,6 @@ class Piece:
     cut: Cut
 
 
-_CLOSING = "」』）)】〉》］\\]”’\"'»"
-_NOTE = r"(?:\[\d{1,3}\])*+"
-"""The mark of a footnote, which belongs to what it stands behind."""
-_FULL_STOP = (
-    # Japanese, and so is what follows: 「はい。」と言った is one sentence, not two.
-    rf"[。．！？｡‼⁇⁈⁉]++(?:[{_CLOSING}]++(?![ぁ-ゖ、，。])|(?![{_CLOSING}])){_NOTE}\s*+"
-    # He said “No!” and left is one too.
-    rf"|[!?]++(?:[{_CLOSING}]++(?!\s*[a-z])|(?![{_CLOSING}])){_NOTE}(?=\s|[^\x00-\x7f])\s*+"
-    # Not behind an initial, an abbreviation like e.g. or in a dotted leader, nor before a small
-    # letter.
-    rf"|(?<![\s.])(?<!\b[A-Za-z])\.++[{_CLOSING}]*+{_NOTE}\s++(?=[^a-z])"
-)
-_ABBREVIATION = (
-    r"\b(?:Drs?|Mrs?|Ms|Prof|Rev|Hon|Gen|Col|Capt|Lt|Sgt|Gov|Sen|Rep|St|Mt|vs|cf|viz|approx|al)\."
-    r"[ \n]"
-    r"|\b(?:No|Nos|Fig|Figs|Eq|Eqs|Sec|Secs|Ch|Chap|Vol|Tab|Ref|Refs|pp|Art|Ex|App)\.[ \n]"
-    r"(?=[\d(])"
-)
-"""What ends no sentence though a capital letter or a number follows."""
-_ITEM_START = r"[^\S\n]*(?:[-*+][ \t]|[・●○◆◇■□※]|[(（]?\d{1,3}[.)．）][ \t　]?|[①-⑳])"
-_SENTENCE = re.compile(
-    # The number of a list item ends no sentence.
-    rf"(?m:^[ \t]*\d{{1,3}}\.[ \t]+)|{_ABBREVIATION}|(?P<cut>{_FULL_STOP}|\n(?={_ITEM_START}))"
-)
 _BLANK_LINE = re.compile(r"(?P<cut>\n(?:[^\S\n]*\n)++)")
 _LINE = re.compile(r"(?P<cut>\n(?:[^\S\n]*\n)*+)")
 _CLAUSE = re.compile(r"(?P<cut>[、，；：]\s*+|[,;:]\s++)")
@@ -99,7 +77,7 @@ class Ladder:
 
 
 PROSE = Ladder(
-    (_SENTENCE, Cut.SENTENCE), (_LINE, Cut.LINE), (_CLAUSE, Cut.CLAUSE), (_WORD, Cut.WORD)
+    (SENTENCE, Cut.SENTENCE), (_LINE, Cut.LINE), (_CLAUSE, Cut.CLAUSE), (_WORD, Cut.WORD)
 )
 VERBATIM = Ladder((_BLANK_LINE, Cut.ITEM), (_LINE, Cut.LINE), (_WORD, Cut.WORD))
 
