@@ -20,6 +20,10 @@ UnmovedError
 │   ├── RerankerUnavailableError    no answer: network, time-out, 5xx, rate limit
 │   ├── RerankerRefusedError        an answer that is no: key, model name, request
 │   └── RerankerResponseError       an answer that cannot be used: count, NaN, no number
+├── GeneratorError              no answer was written; the passages stand
+│   ├── GeneratorUnavailableError   no answer: network, time-out, 5xx, rate limit
+│   ├── GeneratorRefusedError       an answer that is no: key, model name, request
+│   └── GeneratorResponseError      an answer that cannot be used: broken off, empty
 ├── StoreError
 │   ├── StoreUnavailableError       unreachable; never to be read as empty
 │   └── StoreRefusedError           reachable, and says no: schema, space, dimension
@@ -116,6 +120,22 @@ class RerankerRefusedError(RerankerError):
 
 class RerankerResponseError(RerankerError):
     """The reranker's answer cannot be used: a text without its one finite score."""
+
+
+class GeneratorError(UnmovedError):
+    """No answer was written; what was retrieved stands."""
+
+
+class GeneratorUnavailableError(GeneratorError):
+    """The model gave no answer: network, time-out, server error, rate limit."""
+
+
+class GeneratorRefusedError(GeneratorError):
+    """The model's server answered no: a wrong key, an unknown model, a bad request."""
+
+
+class GeneratorResponseError(GeneratorError):
+    """What the model wrote cannot be used: it broke off, or there is nothing in it."""
 
 
 class StoreError(UnmovedError):
