@@ -21,6 +21,8 @@ _SIZE_STATUSES = frozenset({400, 413, 422})
 _TOO_LONG = (
     *("context length", "context size", "input length", "maximum length", "must have less than"),
     *("too large to process", "too long", "too many tokens"),
+    # Titan and, counted in characters, Cohere on Bedrock; Gemini and Vertex AI.
+    *("too many input tokens", "expected maxlength", "input token count"),
 )
 
 
@@ -30,7 +32,8 @@ class CallFailedError(Exception):
     ``status`` and ``headers`` (names in lower case) are those of the answer where one came, with
     its ``body`` as JSON or text. Without a status, ``reason`` says why none came, and
     ``timed_out`` that it took too long. ``refused`` says whether it is a no; None leaves that to
-    the status.
+    the status. ``advice`` says what to do where the provider's own code tells more than the
+    status, whose hint it replaces.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class CallFailedError(Exception):
         reason: str = "",
         timed_out: bool = False,
         refused: bool | None = None,
+        advice: str = "",
     ) -> None:
         """Keep what an adapter found out."""
         super().__init__(reason or f"HTTP {status}")
@@ -51,6 +55,7 @@ class CallFailedError(Exception):
         self.reason = reason
         self.timed_out = timed_out
         self.refused = refused
+        self.advice = advice
 
     @property
     def is_too_long(self) -> bool:
@@ -132,13 +137,12 @@ def _advice(failed: CallFailedError, request: Request) -> list[str]:
         setting = service.address_setting
         advice.append(f"it redirects to {target}: set {setting} to where that leads")
     too_long = failed.is_too_long
-    if status in _SIZE_STATUSES or too_long:
+    if too_long or (status in _SIZE_STATUSES and not failed.advice):
         advice.append(_longest(request))
     if too_long:
         advice.append("UNMOVED_CHUNK_TOKENS makes shorter chunks")
-    if status in service.hints:
-        advice.append(service.hints[status])
-    return advice
+    hint = failed.advice or service.hints.get(status, "")
+    return [*advice, hint] if hint else advice
 
 
 def _longest(request: Request) -> str:
