@@ -1,27 +1,37 @@
 """Settings → services: the only place that chooses backends."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from search_app.catalog import migrate
 from search_app.catalog.embedded import EmbeddedPostgres
 from search_app.catalog.embedded_place import has_database
+from search_app.catalog.embedding_cache import VectorCache
 from search_app.catalog.engine import create_engine
 from search_app.config import Settings
 from search_app.embedders.base import Embedder
 from search_app.embedders.bundled import BundledEmbedder
+from search_app.embedders.cohere import CohereEmbedder
 from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.embedders.onnx import OnnxEmbedder
 from search_app.embedders.openai import OpenAIEmbedder
 from search_app.embedders.sentence_transformers import SentenceTransformersEmbedder
 from search_app.embedders.spec import Spec
-from search_app.errors import ConfigurationError, NotFoundError, SchemaError
+from search_app.embedders.voyage import VoyageEmbedder
+from search_app.errors import (
+    ConfigurationError,
+    InvalidInputError,
+    NotFoundError,
+    SchemaError,
+    StoreRefusedError,
+)
 from search_app.identity import Prover
 from search_app.prices import Price, Prices, load_prices
 from search_app.ranking import Ranking
@@ -29,11 +39,18 @@ from search_app.rerankers.base import Reranker
 from search_app.rerankers.endpoint import EndpointReranker
 from search_app.rerankers.sentence_transformers import SentenceTransformersReranker
 from search_app.retrieval import Searcher
-from search_app.stores.base import VectorStore
+from search_app.stores.base import VectorStore, read_precision
 from search_app.stores.pgvector import PgvectorStore
+from search_app.types import Precision
 
-EMBEDDERS = "bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or hashing:DIM"
-SHORTENING = frozenset({"openai"})
+EMBEDDERS = (
+    "bundled, openai:MODEL, cohere:MODEL, voyage:MODEL, onnx:FOLDER, "
+    "sentence-transformers:NAME_OR_PATH or hashing:DIM"
+)
+ALONE = frozenset({"bundled"})
+"""Providers of one model, which is not named."""
+
+SHORTENING = frozenset({"cohere", "onnx", "openai", "sentence-transformers", "voyage"})
 """Providers that give vectors of fewer dimensions where ``?dimensions=`` asks for them."""
 
 RERANKERS = "sentence-transformers:NAME_OR_PATH or endpoint:MODEL"
@@ -47,25 +64,54 @@ def make_embedder(spec: str, settings: Settings) -> Embedder:
         ConfigurationError: the spec names none, or a setting it needs is missing.
     """
     named = Spec.parse(spec)
-    provider, argument = named.provider, named.model
-    if named.dimensions is not None and provider not in SHORTENING:
-        raise ConfigurationError(f"embedder {spec!r}: {provider} has no choice of dimensions")
-    match provider, argument:
-        case "bundled", "":
-            return BundledEmbedder(threads=settings.threads)
-        case "hashing", _:
-            return HashingEmbedder(argument)
-        case "openai", _:
-            return _openai(named, settings)
-        case "onnx", _:
-            return OnnxEmbedder(
-                argument, batch_size=settings.onnx_batch_size, threads=settings.threads
-            )
-        case "sentence-transformers", _:
-            return SentenceTransformersEmbedder(
-                argument, batch_size=settings.sentence_transformers_batch_size
-            )
-    raise ConfigurationError(f"embedder {spec!r} is not known; write {EMBEDDERS}")
+    make = _MAKERS.get(named.provider)
+    if make is None or (named.model and named.provider in ALONE):
+        raise ConfigurationError(f"embedder {spec!r} is not known; write {EMBEDDERS}")
+    if named.dimensions is not None and named.provider not in SHORTENING:
+        raise ConfigurationError(f"embedder {spec!r}: {named.provider} has no choice of dimensions")
+    return make(named, settings)
+
+
+def _bundled(_named: Spec, settings: Settings) -> Embedder:
+    return BundledEmbedder(threads=settings.threads)
+
+
+def _hashing(named: Spec, _settings: Settings) -> Embedder:
+    return HashingEmbedder(named.model)
+
+
+def _cohere(named: Spec, settings: Settings) -> Embedder:
+    return CohereEmbedder(
+        model=named.model,
+        api_key=_secret(settings.cohere_api_key),
+        base_url=settings.cohere_base_url,
+        dimensions=named.dimensions,
+        batch_size=settings.cohere_batch_size,
+    )
+
+
+def _voyage(named: Spec, settings: Settings) -> Embedder:
+    return VoyageEmbedder(
+        model=named.model,
+        api_key=_secret(settings.voyage_api_key),
+        base_url=settings.voyage_base_url,
+        dimensions=named.dimensions,
+        batch_size=settings.voyage_batch_size,
+    )
+
+
+def _onnx(named: Spec, settings: Settings) -> Embedder:
+    return OnnxEmbedder(named.model, batch_size=settings.onnx_batch_size, threads=settings.threads)
+
+
+def _sentence_transformers(named: Spec, settings: Settings) -> Embedder:
+    return SentenceTransformersEmbedder(
+        named.model, batch_size=settings.sentence_transformers_batch_size
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
 
 
 def _openai(named: Spec, settings: Settings) -> Embedder:
@@ -80,6 +126,17 @@ def _openai(named: Spec, settings: Settings) -> Embedder:
         document_prefix=settings.openai_document_prefix,
         query_prefix=settings.openai_query_prefix,
     )
+
+
+_MAKERS: Mapping[str, Callable[[Spec, Settings], Embedder]] = {
+    "bundled": _bundled,
+    "cohere": _cohere,
+    "hashing": _hashing,
+    "onnx": _onnx,
+    "openai": _openai,
+    "sentence-transformers": _sentence_transformers,
+    "voyage": _voyage,
+}
 
 
 def prices_in_force(settings: Settings) -> Prices:
@@ -125,7 +182,7 @@ def make_store(name: str, settings: Settings, engine: AsyncEngine) -> VectorStor
     """
     match name:
         case "pgvector":
-            return PgvectorStore(engine)
+            return PgvectorStore(engine, hnsw_from=settings.hnsw_from)
         case "qdrant":
             return _qdrant(settings)
     raise ConfigurationError(f"store {name!r} is not known; write {STORES}")
@@ -170,6 +227,11 @@ class Services:
         self.engine = engine
         self.prover = Prover()
         self.tokens = TokenCounter()
+        self.vectors = VectorCache(
+            engine,
+            most_bytes=settings.vector_cache_mb * 1_000_000,
+            days=settings.vector_cache_days,
+        )
         self.searcher = Searcher(
             engine=engine,
             store=self.store,
@@ -234,6 +296,24 @@ class Services:
         if name not in self._stores:
             self._stores[name] = make_store(name, self.settings, self.engine)
         return self._stores[name]
+
+    def precision(self, store: str, wanted: str | None = None) -> Precision:
+        """Say what numbers a new index in a store searches by: as wanted, set, or its first.
+
+        Raises:
+            ConfigurationError: the store is not known.
+            InvalidInputError: there are no such numbers, or the store cannot search by them.
+        """
+        chosen = self.store(store)
+        named = wanted or self.settings.precision
+        if named is None:
+            return chosen.precisions[0]
+        precision = read_precision(named)
+        try:
+            chosen.check_precision(precision)
+        except StoreRefusedError as exc:
+            raise InvalidInputError(str(exc)) from exc
+        return precision
 
     async def aclose(self) -> None:
         """Release embedders, rerankers and stores."""

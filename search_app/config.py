@@ -59,12 +59,22 @@ class Settings(BaseSettings):
     embedder: str = Field(
         default="bundled",
         description=(
-            "The embedder of new collections: bundled, openai:MODEL, onnx:FOLDER, "
-            "sentence-transformers:NAME_OR_PATH or hashing:DIM."
+            "The embedder of new collections: bundled, openai:MODEL, cohere:MODEL, voyage:MODEL, "
+            "onnx:FOLDER, sentence-transformers:NAME_OR_PATH or hashing:DIM."
         ),
     )
     store: Literal["pgvector", "qdrant"] = Field(
         default="pgvector", description="Where the vectors of new indexes live."
+    )
+    precision: Literal["float32", "float16", "int8", "binary"] | None = Field(
+        default=None,
+        description="What numbers new indexes search by; unset: float16 in pgvector, float32 in "
+        "Qdrant.",
+    )
+    hnsw_from: int = Field(
+        default=5_000,
+        ge=1,
+        description="Passages from which pgvector gets an HNSW index; below, it compares with all.",
     )
     qdrant_url: str | None = Field(
         default=None,
@@ -169,6 +179,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Texts in one call of sentence-transformers; 1 keeps vectors independent.",
     )
+    sentence_transformers_backend: Literal["torch", "onnx"] = Field(
+        default="torch",
+        description="What runs models of sentence-transformers: torch, or ONNX Runtime where a "
+        "model comes with an ONNX file.",
+    )
     onnx_batch_size: int = Field(
         default=1,
         ge=1,
@@ -192,6 +207,24 @@ class Settings(BaseSettings):
     )
     openai_query_prefix: str = Field(
         default="", description="Text put before every query, for models that want one."
+    )
+    cohere_api_key: SecretStr | None = Field(
+        default=None, description="Cohere's key; its own address needs one."
+    )
+    cohere_base_url: str | None = Field(
+        default=None, description="Address of Cohere's API without version; unset: its own."
+    )
+    cohere_batch_size: int = Field(
+        default=96, ge=1, le=96, description="Texts in one request to Cohere."
+    )
+    voyage_api_key: SecretStr | None = Field(
+        default=None, description="Voyage AI's key; its own address needs one."
+    )
+    voyage_base_url: str | None = Field(
+        default=None, description="Address of Voyage's API, ending in /v1; unset: its own."
+    )
+    voyage_batch_size: int = Field(
+        default=128, ge=1, le=1000, description="Texts in one request to Voyage AI."
     )
     reranker: str | None = Field(
         default=None,
