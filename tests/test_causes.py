@@ -13,7 +13,7 @@ from search_app.consistency.causes import TREE, UNKNOWN, Signature, explain
 from search_app.consistency.hypotheses import Hypothesis, Outcome
 from search_app.consistency.spaces import Relation, Spaces
 from search_app.consistency.symptoms import Answered, Sample, Symptoms
-from search_app.consistency.types import FaultKind
+from search_app.consistency.types import Clause, FaultKind
 from search_app.identity import CANARIES
 
 NAMES = [canary.name for canary in CANARIES]
@@ -43,10 +43,11 @@ def canaries(far: float = 0.0, **others: float) -> dict[str, float]:
     return {name: others.get(name.replace("-", "_"), far) for name in NAMES}
 
 
+THEN, NOW = Clause(sentence="texts were so"), Clause(sentence="texts are so now")
+
+
 def tried(cause: str, *, then: int = 0, now: int = 0, of: int = 3) -> Outcome:
-    hypothesis = Hypothesis(
-        name="some", cause=cause, edit=str.lower, then="texts were so", now="texts are so now"
-    )
+    hypothesis = Hypothesis(name="some", cause=cause, edit=str.lower, then=THEN, now=NOW)
     return Outcome(hypothesis=hypothesis, tried=of, then=then, now=now)
 
 
@@ -243,7 +244,7 @@ def test_what_shows_a_cause(function: str, symptoms: Symptoms) -> None:
     assert seen is not None
     found = explain(symptoms)
     assert [cause.name for cause in found] == [expected.name]
-    assert (found[0].evidence, found[0].confirmed) == seen
+    assert (found[0].clauses, found[0].confirmed) == seen
     assert (found[0].remedy, UNKNOWN in found) == (expected.remedy, False)
 
 
@@ -289,7 +290,7 @@ def test_what_nothing_explains_is_unknown() -> None:
 
 def test_the_shift_of_an_ordering_bug_is_told() -> None:
     told = explain(with_(documents=sample([0.3] * 3, elsewhere=[0, 1, 2], shifts=[1, 1])))[0]
-    assert "each +1 places off" in told.evidence
+    assert "each is +1 places off" in told.evidence
     mixed = explain(with_(documents=sample([0.3] * 3, elsewhere=[0, 1, 2], shifts=[1, 2])))[0]
     assert "places off" not in mixed.evidence
 

@@ -22,6 +22,7 @@ from search_app.consistency.types import (
     Cause,
     ChangedQuery,
     CheckReport,
+    Clause,
     Documents,
     Fault,
     FaultKind,
@@ -218,7 +219,8 @@ def test_titles_and_questions_cannot_become_markup(language: str) -> None:
             faults=[Fault(kind=FaultKind.ALTERED, ids=[uuid4() for _ in range(9)], detail=HOSTILE)],
         ),
     )
-    cause = Cause(name="model swap", confirmed=False, evidence=HOSTILE, remedy=HOSTILE)
+    told = Clause(sentence="upgraded since: %(packages)s", values={"packages": HOSTILE})
+    cause = Cause(name="model swap", confirmed=False, clauses=[told], remedy=HOSTILE)
     report = made(
         FindingKind.DRIFTED,
         layers=layers,
@@ -268,7 +270,10 @@ def test_both_lists_stand_beside_each_other_with_what_left_and_what_came() -> No
 
 
 def test_numbers_bounds_and_what_it_took_are_all_there() -> None:
-    cause = Cause(name="prefix", confirmed=True, evidence="3 of 3", remedy="set the prefix back")
+    clause = Clause(
+        sentence="%(number)s vectors were made of an earlier text", values={"number": "3"}
+    )
+    cause = Cause(name="prefix", confirmed=True, clauses=[clause], remedy="set the prefix back")
     ids = [uuid4() for _ in range(7)]
     layers = replace(
         changed("Tides"),

@@ -8,6 +8,7 @@ from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
 from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.embedders.metering import UNLIMITED, Allowance, Counted, Meter
+from search_app.embedders.pieces import embed_in_pieces
 from search_app.errors import EmbedderResponseError
 from search_app.prices import is_free
 from search_app.types import Kind, Matrix, Vector
@@ -64,8 +65,20 @@ class Asker:
 
     async def each(self, texts: Sequence[str], kind: Kind) -> Matrix:
         """Send texts one by one, and give their unit vectors (n, d). Raises as ``alone``."""
-        rows = [await self.alone(text, kind) for text in texts]
-        return np.stack(rows) if rows else np.empty((0, self._dimensions), np.float32)
+        return self.rows([await self.alone(text, kind) for text in texts])
+
+    async def in_pieces(self, text: str, kind: Kind, pieces: int) -> Vector | None:
+        """Send a text that is too long for the model in as many pieces as it was sent in before.
+
+        None where it would be cut into another number now. Raises as ``alone``.
+        """
+        if pieces == 1:
+            return await self.alone(text, kind)
+        return await embed_in_pieces(self.embedder, text, kind, pieces)
+
+    def rows(self, vectors: Sequence[Vector]) -> Matrix:
+        """Put vectors under each other, (n, d) float32; n may be 0."""
+        return np.stack(vectors) if vectors else np.empty((0, self._dimensions), np.float32)
 
     async def together(self, texts: Sequence[str], kind: Kind) -> Matrix:
         """Send texts in one request, and give their unit vectors (n, d). Raises as ``alone``."""

@@ -13,8 +13,9 @@ import numpy as np
 from search_app.consistency.hypotheses import RESTORED, SAME
 from search_app.consistency.spaces import Relation
 from search_app.consistency.symptoms import FEW, Symptoms
-from search_app.consistency.types import Cause, FaultKind
+from search_app.consistency.types import Cause, Clause, FaultKind
 from search_app.identity import MOST_NOISE
+from search_app.wording import gettext_noop
 
 ALIKE = 2
 """Queries that must have changed alike before one cause is named for them."""
@@ -30,18 +31,22 @@ class Moving(StrEnum):
     PASSAGES = "what is stored"
 
 
+Seen = tuple[Sequence[Clause], bool]
+"""What shows a cause, and whether embedding again confirmed it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Signature:
     """A cause, what shows it, and what to do about it.
 
-    ``seen`` gives the evidence in one line, and whether embedding again confirmed it; None where
-    the signature does not hold. ``accounts`` for these movements where it holds; a signature that
+    ``seen`` gives the evidence, and whether embedding again confirmed it; None where the signature
+    does not hold. ``accounts`` for these movements where it holds; a signature that
     is ``generic`` is only looked at while its own movement is not accounted for.
     """
 
     name: str
     remedy: str
-    seen: Callable[[Symptoms], tuple[str, bool] | None]
+    seen: Callable[[Symptoms], Seen | None]
     accounts: frozenset[Moving] = frozenset()
     generic: bool = False
 
@@ -57,14 +62,14 @@ def explain(symptoms: Symptoms) -> list[Cause]:
         if seen is None:
             continue
         accounted |= signature.accounts
-        evidence, confirmed = seen
+        clauses, confirmed = seen
         # Two signatures may show one cause, once in the model and once in what is stored.
         if all(cause.name != signature.name for cause in found):
             found.append(
                 Cause(
                     name=signature.name,
                     confirmed=confirmed,
-                    evidence=evidence,
+                    clauses=clauses,
                     remedy=signature.remedy,
                 )
             )
@@ -74,7 +79,13 @@ def explain(symptoms: Symptoms) -> list[Cause]:
 UNKNOWN = Cause(
     name="unknown",
     confirmed=False,
-    evidence="vectors or lists differ, and no signature that is known explains it",
+    clauses=[
+        Clause(
+            sentence=gettext_noop(
+                "vectors or lists differ, and no signature that is known explains it"
+            )
+        )
+    ],
     remedy="look at the worst queries below; keep the index as it is until it is clear",
 )
 
@@ -93,31 +104,38 @@ def _largest(values: Mapping[str, float]) -> float:
     return max(values.values(), default=0.0)
 
 
-def wrong_mapping(symptoms: Symptoms) -> tuple[str, bool] | None:
+def wrong_mapping(symptoms: Symptoms) -> Seen | None:
     """Look for texts whose vector is stored under another chunk."""
     documents = symptoms.documents
     if documents is None or not documents.elsewhere.any():
         return None
-    number = int(documents.elsewhere.sum())
-    text = f"{number} of {len(documents.between)} texts have the stored vector of another passage"
+    clauses = [
+        _clause(
+            gettext_noop("%(some)s of %(all)s texts have the stored vector of another passage"),
+            some=int(documents.elsewhere.sum()),
+            all=len(documents.between),
+        )
+    ]
     if len(documents.shifts) > 1 and len(set(documents.shifts)) == 1:
-        text += f", each {documents.shifts[0]:+d} places off in its request"
-    return text, True
+        sentence = gettext_noop("each is %(places)s places off in its request")
+        clauses.append(_clause(sentence, places=f"{documents.shifts[0]:+d}"))
+    return clauses, True
 
 
-def collapse(symptoms: Symptoms) -> tuple[str, bool] | None:
+def collapse(symptoms: Symptoms) -> Seen | None:
     """Look for one vector under texts that differ."""
     number = symptoms.faults.get(FaultKind.COLLAPSED, 0)
-    return (f"{number} passages with different texts share vectors", True) if number else None
+    sentence = gettext_noop("%(number)s passages with different texts share vectors")
+    return _counted(sentence, number)
 
 
-def stale_text(symptoms: Symptoms) -> tuple[str, bool] | None:
+def stale_text(symptoms: Symptoms) -> Seen | None:
     """Look for vectors of texts that have changed since."""
     number = symptoms.faults.get(FaultKind.STALE_TEXT, 0)
-    return (f"{number} vectors were made of an earlier text", True) if number else None
+    return _counted(gettext_noop("%(number)s vectors were made of an earlier text"), number)
 
 
-def normalisation(symptoms: Symptoms) -> tuple[str, bool] | None:
+def normalisation(symptoms: Symptoms) -> Seen | None:
     """Look for vectors that point the right way and have another length."""
     # A coarse number format changes lengths too.
     number = symptoms.faults.get(FaultKind.NORM, 0) - sum(symptoms.grids.values())
@@ -128,68 +146,90 @@ def normalisation(symptoms: Symptoms) -> tuple[str, bool] | None:
         # Bytes that were altered in any way are of another length now and then.
         if symptoms.faults.get(FaultKind.ALTERED, 0) > number:
             return None
-        return f"{number:,} stored vectors are not of length 1", False
+        sentence = gettext_noop("%(number)s stored vectors are not of length 1")
+        return [_clause(sentence, number=number)], False
     if (documents.between[off] > np.maximum(SAME, 3 * documents.within[off])).any():
         return None
     length = float(np.median(documents.norms[off]))
-    told = f"{number:,} stored vectors point the right way with another length"
-    return f"{told} (about {length:.3g})", True
+    sentence = gettext_noop(
+        "%(number)s stored vectors point the right way with another length (about %(length)s)"
+    )
+    return [_clause(sentence, number=number, length=f"{length:.3g}")], True
 
 
-def truncated_dimensions(symptoms: Symptoms) -> tuple[str, bool] | None:
+def truncated_dimensions(symptoms: Symptoms) -> Seen | None:
     """Look for vectors whose tail is zero or missing, and whose head is right."""
     answered = symptoms.answered
     if answered is not None and answered.head <= RESTORED:
-        return f"the model answers the first {answered.dimensions} dimensions only", True
+        sentence = gettext_noop("the model answers the first %(number)s dimensions only")
+        return [_clause(sentence, number=answered.dimensions)], True
     documents = symptoms.documents
     if documents is None or documents.head is None or documents.head_dimensions is None:
         return None
     if np.median(documents.head) > RESTORED:
         return None
-    return (
-        f"the first {documents.head_dimensions} dimensions agree, the rest is zero",
-        True,
-    )
+    sentence = gettext_noop("the first %(number)s dimensions agree, the rest is zero")
+    return [_clause(sentence, number=documents.head_dimensions)], True
 
 
-def stored_dtype(symptoms: Symptoms) -> tuple[str, bool] | None:
+def stored_dtype(symptoms: Symptoms) -> Seen | None:
     """Look for values that a coarser number format left."""
     if not symptoms.grids:
         return None
-    formats = ", ".join(f"{number:,} as {name}" for name, number in symptoms.grids.items())
-    return f"stored values lie on the grid of a coarser number format: {formats}", True
+    formats = ", ".join(f"{name}: {number:,}" for name, number in symptoms.grids.items())
+    sentence = gettext_noop(
+        "stored values lie on the grid of a coarser number format (%(formats)s)"
+    )
+    return [_clause(sentence, formats=formats)], True
 
 
-def corruption(symptoms: Symptoms) -> tuple[str, bool] | None:
+def corruption(symptoms: Symptoms) -> Seen | None:
     """Look for bytes that are not those that were written, unless something explains them."""
     kinds = (FaultKind.ALTERED, FaultKind.NOT_FINITE, FaultKind.ZERO)
     number = max((symptoms.faults.get(kind, 0) for kind in kinds), default=0)
     explained = (normalisation, truncated_dimensions, stored_dtype, wrong_mapping)
     if not number or any(seen(symptoms) is not None for seen in explained):
         return None
-    return f"{number:,} stored vectors are not the bytes that were written", True
+    sentence = gettext_noop("%(number)s stored vectors are not the bytes that were written")
+    return _counted(sentence, number)
 
 
-def lost_or_left(symptoms: Symptoms) -> tuple[str, bool] | None:
+def lost_or_left(symptoms: Symptoms) -> Seen | None:
     """Look for vectors that are missing, or that belong to nothing."""
     missing = symptoms.faults.get(FaultKind.MISSING, 0)
     orphaned = symptoms.faults.get(FaultKind.ORPHANED, 0)
     if not missing and not orphaned:
         return None
-    return f"{missing:,} vectors are missing, {orphaned:,} belong to nothing", True
+    sentence = gettext_noop("%(missing)s vectors are missing, %(orphaned)s belong to nothing")
+    return [_clause(sentence, missing=missing, orphaned=orphaned)], True
 
 
-def index_error(symptoms: Symptoms) -> tuple[str, bool] | None:
+def index_error(symptoms: Symptoms) -> Seen | None:
     """Look for an approximate index that misses what exact search finds."""
     recall = symptoms.recall
     if recall is None or recall >= RECALL:
         return None
-    return f"exact search holds; the approximate one finds {recall:.1%} of it", True
+    sentence = gettext_noop("exact search holds; the approximate one finds %(share)s of it")
+    return [_clause(sentence, share=f"{recall:.1%}")], True
 
 
-def _shown(symptoms: Symptoms, cause: str) -> str | None:
-    """Say which hypothesis about a cause held, the best first; None where none did."""
-    shown: list[tuple[float, str]] = []
+def _clause(sentence: str, **values: str | int) -> Clause:
+    """Fill a sentence; numbers are written with their digits in groups."""
+    written = {
+        name: f"{value:,}" if isinstance(value, int) else value for name, value in values.items()
+    }
+    return Clause(sentence=sentence, values=written)
+
+
+def _counted(sentence: str, number: int) -> Seen | None:
+    """Say how many there are, which is proof; None where there are none."""
+    return ([_clause(sentence, number=number)], True) if number else None
+
+
+def _shown(symptoms: Symptoms, cause: str) -> Seen | None:
+    """Say which hypothesis about a cause held, the best one; None where none did."""
+    shown: list[tuple[float, Sequence[Clause]]] = []
+    sent_so = gettext_noop("shown by %(held)s of %(tried)s texts that were sent so")
     for outcome in symptoms.tried:
         if outcome.hypothesis.cause != cause:
             continue
@@ -198,49 +238,50 @@ def _shown(symptoms: Symptoms, cause: str) -> str | None:
             (outcome.now, outcome.hypothesis.now),
         ):
             if sentence is not None and held / outcome.tried >= FEW:
-                told = f"{sentence}: shown by {held} of {outcome.tried} texts that were sent so"
-                shown.append((held / outcome.tried, told))
-    return max(shown, key=lambda one: one[0])[1] if shown else None
+                told = _clause(sent_so, held=held, tried=outcome.tried)
+                shown.append((held / outcome.tried, [sentence, told]))
+    return (max(shown, key=lambda one: one[0])[1], True) if shown else None
 
 
-def prefix(symptoms: Symptoms) -> tuple[str, bool] | None:
+def prefix(symptoms: Symptoms) -> Seen | None:
     """Look for texts that were embedded with another prefix, or without theirs."""
-    if symptoms.prefixed:
-        return f"{symptoms.prefixed:,} texts were sent with another prefix than now", True
-    if number := symptoms.faults.get(FaultKind.PREFIX, 0):
-        return f"{number:,} texts were sent with another prefix than the model's", True
-    told = _shown(symptoms, "prefix")
-    return None if told is None else (told, True)
+    now = gettext_noop("%(number)s texts were sent with another prefix than now")
+    models = gettext_noop("%(number)s texts were sent with another prefix than the model's")
+    return (
+        _counted(now, symptoms.prefixed)
+        or _counted(models, symptoms.faults.get(FaultKind.PREFIX, 0))
+        or _shown(symptoms, "prefix")
+    )
 
 
-def truncation(symptoms: Symptoms) -> tuple[str, bool] | None:
+def truncation(symptoms: Symptoms) -> Seen | None:
     """Look for long texts that alone move, and come back when cut."""
-    told = _shown(symptoms, "truncation")
-    if told is not None:
-        return told, True
+    shown = _shown(symptoms, "truncation")
+    if shown is not None:
+        return shown
     moved = [name for name, far in symptoms.canaries_between.items() if far > symptoms.limit]
     if moved and set(moved) <= {"long", "long-truncated"}:
-        return "of the fixed texts only the long ones moved", False
+        return [_clause(gettext_noop("of the fixed texts only the long ones moved"))], False
     return None
 
 
-def tokenizer(symptoms: Symptoms) -> tuple[str, bool] | None:
+def tokenizer(symptoms: Symptoms) -> Seen | None:
     """Look for case or accents making a difference that they did not make."""
     if preprocessing(symptoms) is not None:
         return None
     moved = [name for name, far in symptoms.canaries_between.items() if far > symptoms.limit]
     if moved and set(moved) <= {"case-upper", "case-lower", "accents"}:
-        return f"of the fixed texts only {', '.join(sorted(moved))} moved", False
+        sentence = gettext_noop("of the fixed texts only these moved: %(names)s")
+        return [_clause(sentence, names=", ".join(sorted(moved)))], False
     return None
 
 
-def preprocessing(symptoms: Symptoms) -> tuple[str, bool] | None:
+def preprocessing(symptoms: Symptoms) -> Seen | None:
     """Look for texts that the client edits, or edited, before it sends them."""
-    told = _shown(symptoms, "text preprocessing")
-    return None if told is None else (told, True)
+    return _shown(symptoms, "text preprocessing")
 
 
-def batch_noise(symptoms: Symptoms) -> tuple[str, bool] | None:
+def batch_noise(symptoms: Symptoms) -> Seen | None:
     """Look for sends of one night that differ as much as tonight differs from what is stored."""
     within = [*symptoms.queries_within, *symptoms.canaries_within.values()]
     between = [*symptoms.queries_between, *symptoms.canaries_between.values()]
@@ -249,46 +290,60 @@ def batch_noise(symptoms: Symptoms) -> tuple[str, bool] | None:
     noise, change = _usual(within), _usual(between) if between else 0.0
     if change > 4 * noise and change > SAME:
         return None
-    return (
-        (
-            f"the same text sent twice differs by up to 1 - cos = {max(within):.1e}, as much as "
-            "tonight differs from what is stored"
-        ),
-        False,
+    sentence = gettext_noop(
+        "the same text sent twice differs by up to 1 - cos = %(most)s, as much as tonight differs "
+        "from what is stored"
     )
+    return [_clause(sentence, most=f"{max(within):.1e}")], False
 
 
-def build(symptoms: Symptoms) -> tuple[str, bool] | None:
+def build(symptoms: Symptoms) -> Seen | None:
     """Look for a small difference everywhere of a model that repeats itself."""
     far = list(symptoms.canaries_between.values())
     if not far or not SAME < max(far) <= symptoms.limit:
         return None
     if _largest(symptoms.canaries_within) > max(far) / 4:
         return None
-    told = f"every fixed text moved a little, up to 1 - cos = {max(far):.1e}, repeatably"
+    sentence = gettext_noop("every fixed text moved a little, up to 1 - cos = %(most)s, repeatably")
+    clauses = [_clause(sentence, most=f"{max(far):.1e}")]
     packages = ", ".join(f"{name} {versions}" for name, versions in symptoms.upgraded.items())
-    return (f"{told}; upgraded since: {packages}" if packages else told), False
+    if packages:
+        clauses.append(_clause(gettext_noop("upgraded since: %(packages)s"), packages=packages))
+    return clauses, False
 
 
-def model_swap(symptoms: Symptoms) -> tuple[str, bool] | None:
+def model_swap(symptoms: Symptoms) -> Seen | None:
     """Look for a difference far beyond noise, everywhere, that nothing restores."""
     if symptoms.answered is not None:
-        return f"vectors of {symptoms.answered.dimensions} dimensions are answered", False
+        sentence = gettext_noop("vectors of %(number)s dimensions are answered")
+        return [_clause(sentence, number=symptoms.answered.dimensions)], False
     far = list(symptoms.canaries_between.values())
     noise = _largest(symptoms.canaries_within)
     if not far or max(far) <= max(symptoms.limit, 3 * noise):
         return None
-    moved = sum(one > symptoms.limit for one in far)
-    told = f"{moved} of {len(far)} fixed texts moved, up to 1 - cos = {max(far):.2g}"
+    sentence = gettext_noop("%(some)s of %(all)s fixed texts moved, up to 1 - cos = %(most)s")
+    some = sum(one > symptoms.limit for one in far)
+    clauses = [_clause(sentence, some=some, all=len(far), most=f"{max(far):.2g}")]
     spaces = symptoms.spaces
     if spaces is not None:
-        told += f"; what answers is {spaces.relation.value}"
-        if spaces.relation is not Relation.ROTATED:
-            told += f" (CKA {spaces.alignment:.2f} over {spaces.texts} texts)"
-    return told, False
+        values = {"alignment": f"{spaces.alignment:.2f}", "texts": f"{spaces.texts:,}"}
+        clauses.append(Clause(sentence=_RELATIONS[spaces.relation], values=values))
+    return clauses, False
 
 
-def foreign_vectors(symptoms: Symptoms) -> tuple[str, bool] | None:
+_RELATIONS: Mapping[Relation, str] = {
+    Relation.ROTATED: gettext_noop("what answers is a rotation of the same space"),
+    Relation.RELATED: gettext_noop(
+        "what answers is a relative, such as a fine-tuned or coarser one (CKA %(alignment)s over "
+        "%(texts)s texts)"
+    ),
+    Relation.UNRELATED: gettext_noop(
+        "what answers is unrelated (CKA %(alignment)s over %(texts)s texts)"
+    ),
+}
+
+
+def foreign_vectors(symptoms: Symptoms) -> Seen | None:
     """Look for stored vectors that are sound, and that this model does not give."""
     documents = symptoms.documents
     if documents is None or _largest(symptoms.canaries_between) > symptoms.limit:
@@ -296,11 +351,14 @@ def foreign_vectors(symptoms: Symptoms) -> tuple[str, bool] | None:
     far = documents.foreign & (documents.between > max(MOST_NOISE, symptoms.limit))
     if not far.any():
         return None
-    told = f"{int(far.sum())} of {len(far)} passages have vectors that the model does not give"
-    return f"{told}, though it is unchanged", False
+    sentence = gettext_noop(
+        "%(some)s of %(all)s passages have vectors that the model does not give, though it is "
+        "unchanged"
+    )
+    return [_clause(sentence, some=int(far.sum()), all=len(far))], False
 
 
-def noise_at_ingest(symptoms: Symptoms) -> tuple[str, bool] | None:
+def noise_at_ingest(symptoms: Symptoms) -> Seen | None:
     """Look for passages whose vectors are off by no more than noise may be."""
     documents = symptoms.documents
     if documents is None or not documents.foreign.any():
@@ -309,19 +367,25 @@ def noise_at_ingest(symptoms: Symptoms) -> tuple[str, bool] | None:
     still = _largest(symptoms.canaries_between) <= max(SAME, 3 * _largest(symptoms.canaries_within))
     if far.max() > MOST_NOISE or not still:
         return None
-    told = f"{len(far)} of {len(documents.between)} passages are stored as a noisy send gave them"
-    return f"{told}, 1 - cos up to {far.max():.1e}", False
+    sentence = gettext_noop(
+        "%(some)s of %(all)s passages are stored as a noisy send gave them, 1 - cos up to %(most)s"
+    )
+    some, most = len(far), f"{far.max():.1e}"
+    return [_clause(sentence, some=some, all=len(documents.between), most=most)], False
 
 
-def other_answers(symptoms: Symptoms) -> tuple[str, bool] | None:
+def other_answers(symptoms: Symptoms) -> Seen | None:
     """Look for queries that get other vectors, repeatably, while the canaries get theirs."""
     if _largest(symptoms.canaries_between) > symptoms.limit:
         return None
     far = [away for away, noise in symptoms.changed if away > max(symptoms.limit, 4 * noise)]
     if len(far) < ALIKE or len(far) < FEW * len(symptoms.changed):
         return None
-    told = f"{len(far)} queries get other vectors than before (1 - cos {min(far):.2g} or more)"
-    return f"{told}, while the fixed texts get theirs: another model answers some texts", False
+    sentence = gettext_noop(
+        "%(number)s queries get other vectors than before (1 - cos %(least)s or more), while the "
+        "fixed texts get theirs: another model answers some texts"
+    )
+    return [_clause(sentence, number=len(far), least=f"{min(far):.2g}")], False
 
 
 def _usual(values: Sequence[float]) -> float:

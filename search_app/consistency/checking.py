@@ -322,7 +322,14 @@ async def _embedded_again(
     points = await subject.store.fetch(subject.index.id, [each.chunk_id for each in drawn])
     stored = {point.chunk_id: point.vector for point in points if point.vector is not None}
     noise = max(night.noise, subject.version.noise_floor)
-    return await documents.embed_again(asker, drawn, stored, noise)
+    again = await documents.embed_again(asker, drawn, stored, noise)
+    left_out = len(stored) - len(again.drawn)
+    if left_out:
+        night.not_checked.append(
+            f"{left_out} long passages: they were sent in pieces, and would be cut into another "
+            "number of pieces now"
+        )
+    return again
 
 
 async def _streamed(

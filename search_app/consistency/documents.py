@@ -38,7 +38,10 @@ class Again:
 async def embed_again(
     asker: Asker, drawn: Sequence[Drawn], stored: Mapping[UUID, Vector], noise: float
 ) -> Again:
-    """Send the texts of passages one by one; those that the store has no vector of are left out.
+    """Send the texts of passages one by one, each in as many pieces as it was sent in.
+
+    Those that the store has no vector of are left out, and those that would be cut into another
+    number of pieces now.
 
     Args:
         asker: the model.
@@ -50,8 +53,15 @@ async def embed_again(
         SpentUpError: no more texts may be sent.
         EmbedderError: the model does not answer.
     """
-    there = [each for each in drawn if each.chunk_id in stored]
-    fresh = await asker.each([text_of(each) for each in there], "document")
+    there, answers = [], []
+    for each in drawn:
+        if each.chunk_id not in stored:
+            continue
+        answer = await asker.in_pieces(text_of(each), "document", each.pieces)
+        if answer is not None:
+            there.append(each)
+            answers.append(answer)
+    fresh = asker.rows(answers)
     rows = [stored[each.chunk_id] for each in there]
     within = np.full(len(there), noise, np.float32)
     if not there:
@@ -60,7 +70,9 @@ async def embed_again(
     for place, each in enumerate(there):
         first = fresh[place]
         if distance(units[place], first) > max(SAME, 3 * noise):
-            second = await asker.alone(text_of(each), "document")
+            second = await asker.in_pieces(text_of(each), "document", each.pieces)
+            if second is None:
+                continue
             within[place] = max(noise, distance(first, second))
             fresh[place] = min(first, second, key=lambda one: distance(units[place], one))
     return Again(drawn=there, stored=np.stack(rows), fresh=fresh, noise=within)
@@ -141,7 +153,8 @@ def trials(again: Again, sample: Sample) -> list[Trial]:
             proved=False,
         )
         for place, each in enumerate(again.drawn)
-        if not sample.flagged[place] and not sample.elsewhere[place]
+        # What an edit of a text does cannot be seen where it was sent in pieces.
+        if not sample.flagged[place] and not sample.elsewhere[place] and each.pieces == 1
     ]
 
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from search_app.consistency.asking import Asker
+from search_app.consistency.types import Clause
 from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.errors import SpentUpError
 from search_app.identity import distance
 from search_app.types import Kind, ModelIdentity, Vector
+from search_app.wording import gettext_noop
 
 SAME = 1e-6
 """1 - cos up to which two vectors are one, rounding aside."""
@@ -37,6 +39,7 @@ LIMITS = (256, 128)
 KEPT_SHARE = 2 / 3
 """What is left of a text to see whether its end is read at all."""
 
+_EDITED = "text preprocessing"
 _LINES = re.compile(r"\s*\n\s*")
 _SPECIAL_TOKENS = 2
 
@@ -88,8 +91,8 @@ class Hypothesis:
     name: str
     cause: str
     edit: Callable[[str], str]
-    then: str | None = None
-    now: str | None = None
+    then: Clause | None = None
+    now: Clause | None = None
     role: Callable[[Kind], Kind] = _own
     long_only: bool = False
     about: Literal["model", "passages"] | None = None
@@ -116,7 +119,7 @@ def hypotheses(identity: ModelIdentity, tokens: TokenCounter) -> list[Hypothesis
             name="other prefix",
             cause="prefix",
             edit=lambda text: text,
-            then="the prefix of the other role was in use",
+            then=Clause(sentence=gettext_noop("the prefix of the other role was in use")),
             role=_other,
         )
     ]
@@ -126,7 +129,7 @@ def hypotheses(identity: ModelIdentity, tokens: TokenCounter) -> list[Hypothesis
                 name="no prefix",
                 cause="prefix",
                 edit=lambda text: text,
-                then="no prefix was in use",
+                then=Clause(sentence=gettext_noop("no prefix was in use")),
                 role=lambda _kind: "bare",
             )
         )
@@ -136,36 +139,50 @@ def hypotheses(identity: ModelIdentity, tokens: TokenCounter) -> list[Hypothesis
                 name="added prefix",
                 cause="prefix",
                 edit=lambda text: prefix + text,
-                then="the prefix is missing now",
+                then=Clause(sentence=gettext_noop("the prefix is missing now")),
                 about="model",
             )
         )
     found += [
-        _edit("lower case", str.lower),
-        _edit("NFKC", lambda text: unicodedata.normalize("NFKC", text)),
-        _edit("newlines as spaces", lambda text: _LINES.sub(" ", text)),
-        _edit("blanks stripped", lambda text: " ".join(text.split())),
+        Hypothesis(
+            name="lower case",
+            cause=_EDITED,
+            edit=str.lower,
+            then=Clause(sentence=gettext_noop("texts were sent in lower case")),
+            now=Clause(sentence=gettext_noop("texts are sent in lower case now")),
+        ),
+        Hypothesis(
+            name="NFKC",
+            cause=_EDITED,
+            edit=lambda text: unicodedata.normalize("NFKC", text),
+            then=Clause(sentence=gettext_noop("texts were sent in Unicode form NFKC")),
+            now=Clause(sentence=gettext_noop("texts are sent in Unicode form NFKC now")),
+        ),
+        Hypothesis(
+            name="newlines as spaces",
+            cause=_EDITED,
+            edit=lambda text: _LINES.sub(" ", text),
+            then=Clause(sentence=gettext_noop("texts were sent with newlines as spaces")),
+            now=Clause(sentence=gettext_noop("texts are sent with newlines as spaces now")),
+        ),
+        Hypothesis(
+            name="blanks stripped",
+            cause=_EDITED,
+            edit=lambda text: " ".join(text.split()),
+            then=Clause(sentence=gettext_noop("texts were sent with blanks stripped")),
+            now=Clause(sentence=gettext_noop("texts are sent with blanks stripped now")),
+        ),
         Hypothesis(
             name="end cut off",
             cause="truncation",
             edit=lambda text: _without_end(text, tokens),
-            now="the ends of long texts make no difference any more",
+            now=Clause(sentence=gettext_noop("the ends of long texts make no difference any more")),
             long_only=True,
             about="model",
         ),
     ]
     found += [_limited(limit, prefix, tokens) for limit in LIMITS if _is_below(limit, identity)]
     return found
-
-
-def _edit(name: str, edit: Callable[[str], str]) -> Hypothesis:
-    return Hypothesis(
-        name=name,
-        cause="text preprocessing",
-        edit=edit,
-        then=f"texts were sent with {name}",
-        now=f"texts are sent with {name} now",
-    )
 
 
 def _without_end(text: str, tokens: TokenCounter) -> str:
@@ -181,7 +198,10 @@ def _limited(limit: int, prefix: str, tokens: TokenCounter) -> Hypothesis:
         name=f"first {limit} tokens",
         cause="truncation",
         edit=cut,
-        then=f"texts were cut at {limit} tokens",
+        then=Clause(
+            sentence=gettext_noop("texts were cut at %(limit)s tokens"),
+            values={"limit": f"{limit:,}"},
+        ),
         long_only=True,
         about="passages",
     )

@@ -125,6 +125,10 @@ def as_json(report: CheckReport) -> Object:
                 "name": cause.name,
                 "confirmed": cause.confirmed,
                 "evidence": cause.evidence,
+                "clauses": [
+                    {"sentence": clause.sentence, "values": dict(clause.values)}
+                    for clause in cause.clauses
+                ],
                 "remedy": cause.remedy,
             }
             for cause in report.causes

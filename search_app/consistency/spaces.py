@@ -21,8 +21,10 @@ RELATED = 0.8
 class Relation(StrEnum):
     """What one model is to another."""
 
-    ROTATED = "a rotation of the same space"
-    RELATED = "a relative, such as a fine-tuned or coarser one"
+    ROTATED = "rotated"
+    """A rotation of the same space."""
+    RELATED = "related"
+    """A fine-tuned one for instance, or a coarser one."""
     UNRELATED = "unrelated"
 
 

@@ -192,13 +192,29 @@ class Documents:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clause:
+    """A sentence of evidence, marked for translation; ``values`` fill its places, ready to show."""
+
+    sentence: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.sentence % self.values
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cause:
     """What explains a difference; ``confirmed`` by embedding again under the hypothesis."""
 
     name: str
     confirmed: bool
-    evidence: str
+    clauses: Sequence[Clause]
     remedy: str
+
+    @property
+    def evidence(self) -> str:
+        """What speaks for it, in one line."""
+        return "; ".join(map(str, self.clauses))
 
 
 @dataclass(frozen=True, kw_only=True)

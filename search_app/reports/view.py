@@ -69,6 +69,16 @@ class Affected:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explained:
+    """A cause with what speaks for it."""
+
+    name: str
+    confirmed: bool
+    remedy: str
+    evidence: Sequence[Said]
+
+
+@dataclass(frozen=True, kw_only=True)
 class View:
     """All that a report shows; ``nights`` are this check and those before it, newest first."""
 
@@ -78,6 +88,7 @@ class View:
     headline: Headline
     also: Sequence[Said]
     plots: Sequence[Plot]
+    causes: Sequence[Explained]
     worst: Sequence[Lists]
     affected: Sequence[Affected]
     runs: Sequence[tuple[str, int]]
@@ -100,6 +111,7 @@ def view_of(report: Mapping[str, JSON], nights: Sequence[Night], words: Words) -
         headline=headline(report),
         also=also(report),
         plots=[*history(nights, words), *([distances] if distances else [])],
+        causes=[_explained(cause) for cause in report["causes"]],
         worst=[_lists(query) for query in queries.get("worst", [])],
         affected=_affected(layers.get("integrity") or {}),
         runs=_runs(documents),
@@ -294,6 +306,20 @@ def _rows(ranked: Sequence[JSON], others: Sequence[JSON], score: str) -> Sequenc
         )
         for rank, each in enumerate(ranked, 1)
     ]
+
+
+def _explained(cause: Mapping[str, JSON]) -> Explained:
+    # Reports that earlier versions kept have the evidence in English alone.
+    told = [
+        Said(sentence=clause["sentence"], values=clause["values"])
+        for clause in cause.get("clauses", [])
+    ]
+    return Explained(
+        name=cause["name"],
+        confirmed=cause["confirmed"],
+        remedy=cause["remedy"],
+        evidence=told or [Said(sentence=cause["evidence"], foreign=True)],
+    )
 
 
 def _affected(integrity: Mapping[str, JSON]) -> Sequence[Affected]:

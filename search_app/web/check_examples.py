@@ -98,6 +98,12 @@ _REPORT: Mapping[str, JSON] = {
             "name": "model swap",
             "confirmed": False,
             "evidence": "12 of 12 fixed texts moved, up to 1 - cos = 0.59",
+            "clauses": [
+                {
+                    "sentence": "%(some)s of %(all)s fixed texts moved, up to 1 - cos = %(most)s",
+                    "values": {"some": "12", "all": "12", "most": "0.59"},
+                }
+            ],
             "remedy": "stop ingest; pin the model, or ingest reindex, compare and activate",
         }
     ],

@@ -96,12 +96,23 @@ class EvidenceJson(Model):
     drift: float
 
 
+class ClauseJson(Model):
+    """A sentence of evidence, in English, with the values of its places."""
+
+    sentence: str
+    values: dict[str, str]
+
+
 class CauseJson(Model):
-    """What explains a difference; ``confirmed`` by embedding again under the hypothesis."""
+    """What explains a difference; ``confirmed`` by embedding again under the hypothesis.
+
+    ``clauses`` are the evidence in parts; reports of earlier versions have none.
+    """
 
     name: str
     confirmed: bool
     evidence: str
+    clauses: Annotated[list[ClauseJson], Field(default_factory=list)]
     remedy: str
 
 

@@ -23,8 +23,8 @@ from search_app.web.description import body_fields
 from search_app.web.translation import DEFAULT, LANGUAGES, catalog_path, read_catalog
 
 PACKAGE = Path(__file__).parent
-BESIDE = (PACKAGE.parent / "why", PACKAGE.parent / "reports")
-"""Sentences that commands say too, and templates that pages share with files."""
+BESIDE = (PACKAGE.parent / "why", PACKAGE.parent / "reports", PACKAGE.parent / "consistency")
+"""Sentences that commands say too, evidence of checks, and templates that pages share with files."""
 
 WORDS = PACKAGE.parent / "words.py"
 
