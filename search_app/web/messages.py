@@ -24,7 +24,7 @@ from search_app.web.translation import DEFAULT, LANGUAGES, catalog_path, read_ca
 
 PACKAGE = Path(__file__).parent
 BESIDE = (PACKAGE.parent / "why", PACKAGE.parent / "reports", PACKAGE.parent / "consistency")
-"""Sentences that commands say too, evidence of checks, and templates that pages share with files."""
+"""Sentences that commands say too, evidence of checks, templates that pages share with files."""
 
 WORDS = PACKAGE.parent / "words.py"
 
