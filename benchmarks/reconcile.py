@@ -33,6 +33,7 @@ from search_app.types import (
     ModelIdentity,
     ModelVersion,
     Point,
+    Precision,
 )
 
 SMALL, LARGE = 10_000, 100_000
@@ -160,6 +161,7 @@ async def _begin(services: Services, content: Content | None) -> tuple[Collectio
             model_version_id=version.id,
             chunking=Chunking(),
             store="pgvector",
+            precision=Precision.FLOAT16,
             state=IndexState.BUILDING,
         )
         run_id = await runs.start(

@@ -117,6 +117,18 @@ class Collection:
     name: str
 
 
+class Precision(StrEnum):
+    """What numbers an index searches vectors by; the float32 ones are kept beside them.
+
+    ``BINARY`` keeps one bit of each: whether it is above 0.
+    """
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+    BINARY = "binary"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Index:
     """One vector space: a collection × model version × chunking, in one store."""
@@ -126,6 +138,7 @@ class Index:
     model_version_id: UUID
     chunking: Chunking
     store: str
+    precision: Precision
     state: IndexState
     created_at: datetime
 

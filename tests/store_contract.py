@@ -33,6 +33,7 @@ from tests.points import (
     units,
     vector_of,
 )
+from tests.precision_contract import PrecisionContract
 from tests.term_contract import TermContract
 
 MANY = 1_200
@@ -51,10 +52,11 @@ CALLS: Mapping[str, Callable[[VectorStore, UUID], Awaitable[object]]] = {
     "survey": lambda store, key: store.survey(key),
     "count": lambda store, key: store.count(key),
     "optimize": lambda store, key: store.optimize(key),
+    "size": lambda store, key: store.size(key),
 }
 
 
-class StoreContract(FilterContract, TermContract, ABC):
+class StoreContract(FilterContract, TermContract, PrecisionContract, ABC):
     """Inherit as ``class TestX(StoreContract)`` and give the ``store`` fixture."""
 
     @pytest.fixture

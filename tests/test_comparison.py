@@ -24,7 +24,7 @@ from search_app.comparison.wording import as_json
 from search_app.errors import DegradedSearchError, InvalidInputError, NotFoundError
 from search_app.list_measures import Change, moves, overlap, rbo
 from search_app.retrieval import SearchRequest
-from search_app.types import Chunking, Index, IndexState
+from search_app.types import Chunking, Index, IndexState, Precision
 from tests.test_provenance import Silent
 
 LISTS = st.lists(st.integers(0, 12), unique=True, max_size=12)
@@ -114,6 +114,7 @@ async def make_index(services: Services, spec: str, tokens: int = 256) -> Index:
             model_version_id=version.id,
             chunking=Chunking(max_tokens=tokens),
             store="pgvector",
+            precision=Precision.FLOAT16,
             state=IndexState.READY,
         )
 

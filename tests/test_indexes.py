@@ -19,6 +19,7 @@ from search_app.types import (
     IndexState,
     ModelIdentity,
     ModelVersion,
+    Precision,
 )
 
 VERSION = ModelVersion(
@@ -54,6 +55,7 @@ async def make(services: Services, number: int) -> tuple[Collection, list[Index]
                 model_version_id=VERSION.id,
                 chunking=Chunking(),
                 store="pgvector",
+                precision=Precision.FLOAT16,
                 state=IndexState.BUILDING,
             )
             for _ in range(number)

@@ -35,7 +35,7 @@ from search_app.errors import (
 from search_app.retrieval import SearchRequest
 from search_app.stores.base import Survey, VectorStore
 from search_app.stores.memory import MemoryStore
-from search_app.types import Index, IndexState, Point
+from search_app.types import Index, IndexState, Point, Precision
 from tests.catalog_dump import connect, dump
 from tests.points import make_points, units
 
@@ -271,6 +271,7 @@ async def test_an_index_in_the_making_is_not_called_incomplete(
             model_version_id=index.model_version_id,
             chunking=index.chunking,
             store=index.store,
+            precision=Precision.FLOAT16,
             state=IndexState.BUILDING,
         )
     await services.store(index.store).create(building.id, 64)

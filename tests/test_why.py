@@ -30,6 +30,7 @@ from search_app.types import (
     Kind,
     Matrix,
     Mode,
+    Precision,
     Scored,
     Vector,
 )
@@ -392,6 +393,7 @@ async def two(services: Services, folder: Path) -> tuple[Services, Index]:
                 model_version_id=version.id,
                 chunking=Chunking(max_tokens=size),
                 store="pgvector",
+                precision=Precision.FLOAT16,
                 state=IndexState.READY,
             )
         made.append(index)

@@ -93,7 +93,8 @@ async def restore_backup(
             await connection.execute(
                 update(index_table)
                 .where(index_table.c.state != IndexState.RETIRED.value)
-                .values(store=store)
+                .where(index_table.c.store != store)
+                .values(store=store, precision=services.precision(store).value)
             )
         written_to = [
             await _restore_vectors(services, connection, vectors, folder)
@@ -158,7 +159,7 @@ async def _restore_vectors(
     store = services.store(index.store)
     lexicon = await lexicons.get(connection, index.id)
     await store.drop(index.id)
-    await store.create(index.id, vectors.dimensions)
+    await store.create(index.id, vectors.dimensions, index.precision)
     place = folder / vectors.file.path
     number = 0
     for page in _pages(place, vectors.dimensions):

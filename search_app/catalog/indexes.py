@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import collections, index_events, indexes
 from search_app.errors import InvalidInputError, NotFoundError
-from search_app.types import Chunking, Collection, Index, IndexState
+from search_app.types import Chunking, Collection, Index, IndexState, Precision
 
 CREATED, READY, ACTIVATED, LEFT, RETIRED = "created", "ready", "activated", "left", "retired"
 CLEARED = "cleared"
@@ -41,6 +41,7 @@ def from_row(row: RowMapping) -> Index:
         model_version_id=row[indexes.c.model_version_id],
         chunking=Chunking(**row[indexes.c.chunking]),
         store=row[indexes.c.store],
+        precision=Precision(row[indexes.c.precision]),
         state=IndexState(row[indexes.c.state]),
         created_at=row[indexes.c.created_at],
     )
@@ -53,6 +54,7 @@ async def create(
     model_version_id: UUID,
     chunking: Chunking,
     store: str,
+    precision: Precision,
     state: IndexState,
 ) -> Index:
     """Record a new index; the store makes room for it separately."""
@@ -64,6 +66,7 @@ async def create(
             model_version_id=model_version_id,
             chunking=asdict(chunking),
             store=store,
+            precision=precision.value,
             state=state.value,
         )
         .returning(*indexes.c)

@@ -62,6 +62,7 @@ def _side(side: Side) -> dict[str, JSON]:
         "model": side.version.name,
         "model_version_id": side.version.id,
         "store": index.store,
+        "precision": index.precision,
         "chunking": index.chunking.name,
     }
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
+from search_app.errors import InvalidInputError, StoreRefusedError
 from search_app.filters import Filter
-from search_app.types import JSON, Point, Scored, TermQuery, Vector
+from search_app.types import JSON, Point, Precision, Scored, TermQuery, Vector
 
 MAX_K = 1000
 """Most neighbours one search may ask for; the product pages within them."""
@@ -44,6 +45,21 @@ class Taken:
     besides: Sequence[UUID] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoreSize:
+    """Bytes that an index takes.
+
+    ``searched`` is what a search by meaning goes through, which has to stay in memory to be quick:
+    the graph and the vectors in it, or all vectors where there is no graph. ``whole`` are all
+    vectors, the exact ones included, with what the store keeps in the same place; terms are not
+    counted. ``measured`` is false where the store does not tell, and they are worked out.
+    """
+
+    searched: int
+    whole: int
+    measured: bool
+
+
 class VectorStore(ABC):
     """Keeps the unit vectors of any number of indexes, bit for bit, and searches them.
 
@@ -59,9 +75,18 @@ class VectorStore(ABC):
     name: str
     """How a user names this store, e.g. ``pgvector``."""
 
+    precisions: Sequence[Precision]
+    """What numbers it can search by; the first unless told otherwise."""
+
     @abstractmethod
-    async def create(self, index_id: UUID, dimensions: int) -> None:
-        """Make room for an index. Again with the same dimensions: nothing; with others: refused."""
+    async def create(
+        self, index_id: UUID, dimensions: int, precision: Precision | None = None
+    ) -> None:
+        """Make room for an index. Again with the same dimensions: nothing; with others: refused.
+
+        Likewise with ``precision``; None stands for what is there, or else the store's first.
+        Whatever it is, vectors are kept and scored as float32: by it only candidates are found.
+        """
 
     @abstractmethod
     async def drop(self, index_id: UUID) -> None:
@@ -185,12 +210,42 @@ class VectorStore(ABC):
         """
 
     @abstractmethod
+    async def size(self, index_id: UUID) -> StoreSize:
+        """Say how much an index takes, as far as it has been brought up to date."""
+
+    @abstractmethod
     async def ping(self) -> None:
         """Return if the store answers."""
 
     async def aclose(self) -> None:
         """Release what the store opened itself."""
         return
+
+    def check_precision(self, precision: Precision) -> None:
+        """See that the store can search by such numbers.
+
+        Raises:
+            StoreRefusedError: it cannot.
+        """
+        if precision not in self.precisions:
+            others = " or ".join(self.precisions)
+            raise StoreRefusedError(
+                f"{self.name} cannot search {precision} vectors, it has {others}; take one of "
+                "these, or another store (docs, Stores, says what each has)"
+            )
+
+
+def read_precision(text: str) -> Precision:
+    """Read what numbers an index shall search by.
+
+    Raises:
+        InvalidInputError: there are none of that name.
+    """
+    if text not in tuple(Precision):
+        raise InvalidInputError(
+            f"precision {text[:40]!r} is not known; write {', '.join(Precision)}"
+        )
+    return Precision(text)
 
 
 def owners_of(point: Point) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter, passes
-from search_app.stores.base import VectorStore
+from search_app.stores.base import StoreSize, VectorStore
 from search_app.stores.points import (
     check_distinct,
     check_k,
@@ -20,7 +20,17 @@ from search_app.stores.points import (
     inner_products,
     stacked,
 )
-from search_app.types import JSON, Ids, Matrix, Point, Scored, Sparse, TermQuery, Vector
+from search_app.types import (
+    JSON,
+    Ids,
+    Matrix,
+    Point,
+    Precision,
+    Scored,
+    Sparse,
+    TermQuery,
+    Vector,
+)
 
 _BLOCK = 4096
 """Rows scored at a time; bounds the memory of a search, not its result."""
@@ -30,12 +40,16 @@ class MemoryStore(VectorStore):
     """Keeps everything in numpy arrays and plain values."""
 
     name = "memory"
+    precisions = (Precision.FLOAT32,)
 
     def __init__(self) -> None:
         self._spaces: dict[UUID, _Space] = {}
 
-    async def create(self, index_id: UUID, dimensions: int) -> None:
+    async def create(
+        self, index_id: UUID, dimensions: int, precision: Precision | None = None
+    ) -> None:
         """Make room for an index."""
+        self.check_precision(precision or Precision.FLOAT32)
         if dimensions < 1:
             raise StoreRefusedError(f"an index cannot have {dimensions} dimensions")
         space = self._spaces.setdefault(index_id, _Space(dimensions))
@@ -155,6 +169,12 @@ class MemoryStore(VectorStore):
     async def optimize(self, index_id: UUID) -> None:
         """Do nothing: every search is exact."""
         self._space(index_id)
+
+    async def size(self, index_id: UUID) -> StoreSize:
+        """Count the bytes of the vectors, without the room kept for more."""
+        space = self._space(index_id)
+        taken = 4 * space.dimensions * len(space.points)
+        return StoreSize(searched=taken, whole=taken, measured=True)
 
     async def ping(self) -> None:
         """Return: memory is always there."""

@@ -13,10 +13,11 @@ from sqlalchemy.schema import DropTable
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter
-from search_app.stores.base import Survey, Taken, VectorStore
+from search_app.stores.base import StoreSize, Survey, Taken, VectorStore
 from search_app.stores.pgvector_build import build_indexes
 from search_app.stores.pgvector_copy import COLUMNS, TERM_COLUMNS, copy_stream, terms_stream
 from search_app.stores.pgvector_errors import CollisionError, store_errors
+from search_app.stores.pgvector_forms import PRECISIONS, drop_bits_function
 from search_app.stores.pgvector_rows import (
     number_of_points,
     points_after,
@@ -33,6 +34,7 @@ from search_app.stores.pgvector_tables import (
     create_tables,
     points_table,
     read_layout,
+    size_of,
     terms_table,
 )
 from search_app.stores.pgvector_terms import (
@@ -49,7 +51,7 @@ from search_app.stores.points import (
     check_vector,
     encoded_fields,
 )
-from search_app.types import JSON, Point, Scored, TermQuery, Vector
+from search_app.types import JSON, Point, Precision, Scored, TermQuery, Vector
 
 HNSW_FROM = 5_000
 """Points from which an HNSW index pays; below, comparing with all takes a few milliseconds."""
@@ -69,6 +71,7 @@ class PgvectorStore(VectorStore):
     """
 
     name = "pgvector"
+    precisions = PRECISIONS
 
     def __init__(
         self, engine: AsyncEngine, *, hnsw_from: int = HNSW_FROM, candidates: int = CANDIDATES
@@ -79,8 +82,12 @@ class PgvectorStore(VectorStore):
         self._candidates = candidates
         self._layouts: dict[UUID, tuple[float, Layout]] = {}
 
-    async def create(self, index_id: UUID, dimensions: int) -> None:
+    async def create(
+        self, index_id: UUID, dimensions: int, precision: Precision | None = None
+    ) -> None:
         """Make the tables of an index, and extension and schema where they are missing."""
+        wanted = precision or PRECISIONS[0]
+        self.check_precision(wanted)
         if not 1 <= dimensions <= MOST_DIMENSIONS:
             raise StoreRefusedError(
                 f"pgvector keeps 1 to {MOST_DIMENSIONS} dimensions, not {dimensions}; "
@@ -89,11 +96,16 @@ class PgvectorStore(VectorStore):
         self._layouts.pop(index_id, None)
         with store_errors():
             async with self._engine.begin() as connection:
-                await create_tables(connection, index_id, dimensions)
+                await create_tables(connection, index_id, dimensions, wanted)
                 layout = await read_layout(connection, index_id)
         if layout.dimensions != dimensions:
             raise StoreRefusedError(
                 f"index {index_id} has {layout.dimensions} dimensions, not {dimensions}; "
+                "drop it first or make a new one"
+            )
+        if precision not in (None, layout.precision):
+            raise StoreRefusedError(
+                f"index {index_id} is searched as {layout.precision}, not as {precision}; "
                 "drop it first or make a new one"
             )
 
@@ -104,6 +116,7 @@ class PgvectorStore(VectorStore):
             async with self._engine.begin() as connection:
                 for table in (points_table(index_id, 1), terms_table(index_id)):
                     await connection.execute(DropTable(table, if_exists=True))
+                await drop_bits_function(connection, points_table(index_id, 1))
 
     async def upsert(self, index_id: UUID, points: Sequence[Point]) -> None:
         """Write points by binary COPY, after deleting those that are there.
@@ -251,6 +264,11 @@ class PgvectorStore(VectorStore):
         with store_errors():
             await build_indexes(self._engine, index_id, hnsw_from=self._hnsw_from)
         self._layouts.pop(index_id, None)
+
+    async def size(self, index_id: UUID) -> StoreSize:
+        """Measure the HNSW index and the table."""
+        async with self._open(self._reader, index_id) as (connection, layout):
+            return await size_of(connection, layout)
 
     async def ping(self) -> None:
         """Return if the database answers."""

@@ -9,8 +9,8 @@ from sqlalchemy import Index, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateIndex, DropIndex
 
+from search_app.stores.pgvector_forms import make_bits_function
 from search_app.stores.pgvector_tables import (
-    MOST_HNSW_DIMENSIONS,
     SCHEMA,
     Layout,
     fields_index,
@@ -18,6 +18,7 @@ from search_app.stores.pgvector_tables import (
     read_layout,
     terms_index,
 )
+from search_app.types import Precision
 
 _POLL_S = 0.2
 
@@ -31,11 +32,19 @@ async def build_indexes(engine: AsyncEngine, index_id: UUID, *, hnsw_from: int) 
         layout = await read_layout(connection, index_id)
         await _build(connection, fields_index(layout.table))
         if await _wants_hnsw(connection, layout, hnsw_from):
-            await _build(connection, hnsw_index(layout))
+            await _build_hnsw(connection, layout)
         # So that the planner knows what a filter passes.
         await connection.execute(text(f"ANALYZE {layout.table.fullname}"))
         if layout.has_terms:
             await _build_terms(connection, layout)
+
+
+async def _build_hnsw(connection: AsyncConnection, layout: Layout) -> None:
+    if layout.precision is Precision.BINARY and not layout.has_hnsw:
+        # What is left of a build that was killed would hold other bits.
+        await connection.execute(DropIndex(hnsw_index(layout), if_exists=True))
+        await make_bits_function(connection, layout.table)
+    await _build(connection, hnsw_index(layout))
 
 
 async def _build_terms(connection: AsyncConnection, layout: Layout) -> None:
@@ -72,7 +81,7 @@ _VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:n
 
 
 async def _wants_hnsw(connection: AsyncConnection, layout: Layout, hnsw_from: int) -> bool:
-    if layout.dimensions > MOST_HNSW_DIMENSIONS:
+    if layout.dimensions > layout.form.most_dimensions:
         return False
     some = select(layout.table.c.chunk_id).limit(hnsw_from).subquery()
     return await connection.scalar(select(func.count()).select_from(some)) == hnsw_from

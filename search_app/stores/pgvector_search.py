@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from pgvector.sqlalchemy import HALFVEC, VECTOR
+from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import (
     ColumnElement,
     Dialect,
@@ -14,12 +14,14 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.filters import Filter
 from search_app.jsonb import filter_path, path_clause
+from search_app.stores.pgvector_forms import Form, searched
 from search_app.stores.pgvector_reading import Rows, rows_of_last
 from search_app.stores.pgvector_tables import Layout
 from search_app.types import Scored, Vector
@@ -42,7 +44,7 @@ async def exact_search(
 ) -> list[Scored]:
     """Compare with every point that passes.
 
-    The order is that of the float32 column, which no HNSW index covers: none can be used.
+    The order is that of a sum, which no HNSW index covers: none can be used.
     """
     statement = comparing(layout, connection.dialect, filtered=condition is not None)
     given = _parameters(vector, condition) | {"k": k}
@@ -58,8 +60,9 @@ async def approximate_search(
         None where the walk cannot tell: it ended before k points passed the filter, or its last
         candidate ties with the k-th, so that points with lower ids may have been left out.
     """
-    effort = min(MOST_EFFORT, max(LEAST_EFFORT, 2 * k))
-    candidates = _candidates(k, effort, filtered=condition is not None)
+    form = layout.form
+    effort = min(MOST_EFFORT, max(LEAST_EFFORT, form.least, form.oversampling * k))
+    candidates = _candidates(k, effort, form, filtered=condition is not None)
     statement = walking(layout, connection.dialect, filtered=condition is not None)
     given = _parameters(vector, condition) | {"k": k, "candidates": candidates}
     rows = await rows_of_last(connection, (_EFFORT, {"effort": str(effort)}), (statement, given))
@@ -69,16 +72,18 @@ async def approximate_search(
     return None if distance == farthest else _scored(rows)
 
 
-def _candidates(k: int, effort: int, *, filtered: bool) -> int:
+def _candidates(k: int, effort: int, form: Form, *, filtered: bool) -> int:
     """Choose how many found points are scored by float32.
 
-    Twice ``k`` is enough to undo the rounding of halfvec, and each costs the reading of a row. With
-    a filter the walk ends at the last candidate, and only a third of the effort keeps the recall
-    above that without one (measured with filters that pass 1 to 50 %).
+    With a filter the walk ends at the last candidate, and only a third of the effort keeps the
+    recall above that without one (measured with filters that pass 1 to 50 %).
     """
     if filtered:
-        return max(effort // 3, k + k // 2, k + 10)
-    return max(min(2 * k, effort), k + 10)
+        return max(effort // 3, form.least, k + k // 2, k + 10)
+    return max(min(form.oversampling * k, effort), form.least, k + 10)
+
+
+_NOTHING: ColumnElement[float] = literal_column("0.0", Double())
 
 
 # The text of a statement depends on the table and on whether there is a filter, nothing else, and
@@ -86,15 +91,19 @@ def _candidates(k: int, effort: int, *, filtered: bool) -> int:
 @lru_cache(maxsize=256)
 def comparing(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
     """Write the statement of an exact search: chunk id, run id, distance."""
-    statement = _measured(layout, filtered=filtered).order_by("distance", "chunk_id")
+    covered_by_none = _distance(layout) + _NOTHING
+    statement = _measured(layout, filtered=filtered).order_by(covered_by_none, "chunk_id")
     return str(statement.limit(_integer("k")).compile(dialect=dialect))
 
 
 @lru_cache(maxsize=256)
 def walking(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
     """Write the statement of an approximate search: as above, and the farthest distance met."""
-    half = HALFVEC(layout.dimensions)
-    order = cast(layout.table.c.embedding, half).op("<#>")(cast(_query(layout), half))
+    held, asked = (
+        searched(vector, layout.precision, layout.table, layout.dimensions)
+        for vector in (layout.table.c.embedding, _query(layout))
+    )
+    order = held.op(layout.form.distance)(asked)
     walked = _measured(layout, filtered=filtered).order_by(order).limit(_integer("candidates"))
     nearest = walked.subquery("nearest")
     farthest = func.max(nearest.c.distance).over()
@@ -104,13 +113,15 @@ def walking(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
 
 def _measured(layout: Layout, *, filtered: bool) -> Select[Any]:
     table = layout.table
-    measured: ColumnElement[float] = table.c.embedding.op("<#>", return_type=Double())(
-        _query(layout)
-    )
-    statement = select(table.c.chunk_id, table.c.run_id, measured.label("distance"))
+    measured = _distance(layout).label("distance")
+    statement = select(table.c.chunk_id, table.c.run_id, measured)
     if not filtered:
         return statement
     return statement.where(path_clause(table.c.fields, bindparam("path", type_=Text)))
+
+
+def _distance(layout: Layout) -> ColumnElement[float]:
+    return layout.table.c.embedding.op("<#>", return_type=Double())(_query(layout))
 
 
 def _query(layout: Layout) -> ColumnElement[Any]:

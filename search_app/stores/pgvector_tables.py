@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from pgvector.sqlalchemy import HALFVEC, SPARSEVEC, VECTOR
-from sqlalchemy import ARRAY, Column, Index, Integer, MetaData, Table, Uuid, cast, text
+from pgvector.sqlalchemy import SPARSEVEC, VECTOR
+from sqlalchemy import ARRAY, Column, Index, Integer, MetaData, Table, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateSchema, CreateTable
 
 from search_app.errors import StoreRefusedError
 from search_app.lexical import TERM_IDS
+from search_app.stores.base import StoreSize
+from search_app.stores.pgvector_forms import FORMS, Form, searched
+from search_app.types import Precision
 
 SCHEMA = "vectors"
 MOST_DIMENSIONS = 16_000
 """Most that pgvector's type ``vector`` holds."""
-
-MOST_HNSW_DIMENSIONS = 4_000
-"""Most that an HNSW index over ``halfvec`` takes; beyond, every search is exact."""
 
 HNSW_LINKS = 16
 HNSW_CONSTRUCTION = 100
@@ -27,6 +27,8 @@ HNSW_CONSTRUCTION = 100
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """How one index stands in the database; ``has_hnsw`` only where it is complete.
+
+    ``precision`` is what the HNSW index holds, or would.
 
     ``has_terms`` is false of an index from before there were terms, until it is created again.
     ``passages`` are how many points had terms when it was last optimized, 0 where it never was.
@@ -37,7 +39,13 @@ class Layout:
     has_terms: bool
     passages: int
     dimensions: int
+    precision: Precision
     has_hnsw: bool
+
+    @property
+    def form(self) -> Form:
+        """How the HNSW index is made and walked."""
+        return FORMS[self.precision]
 
     @property
     def tables(self) -> Sequence[Table]:
@@ -85,13 +93,14 @@ def terms_table(index_id: UUID) -> Table:
 
 
 def hnsw_index(layout: Layout) -> Index:
-    """Describe the approximate-search index; halfvec, since it is half the size to walk."""
+    """Describe the approximate-search index."""
     table = layout.table
+    held = searched(table.c.embedding, layout.precision, table, layout.dimensions)
     return Index(
         f"{table.name}_hnsw",
-        cast(table.c.embedding, HALFVEC(layout.dimensions)).label("half"),
+        held.label("held"),
         postgresql_using="hnsw",
-        postgresql_ops={"half": "halfvec_ip_ops"},
+        postgresql_ops={"held": layout.form.operators},
         postgresql_with={"m": HNSW_LINKS, "ef_construction": HNSW_CONSTRUCTION},
         postgresql_concurrently=True,
     )
@@ -119,7 +128,9 @@ def fields_index(table: Table) -> Index:
     )
 
 
-async def create_tables(connection: AsyncConnection, index_id: UUID, dimensions: int) -> None:
+async def create_tables(
+    connection: AsyncConnection, index_id: UUID, dimensions: int, precision: Precision
+) -> None:
     """Create extension, schema and tables where they are missing, in the open transaction."""
     # IF NOT EXISTS alone is no protection: two at once both find nothing, and one then fails.
     await connection.execute(
@@ -130,12 +141,21 @@ async def create_tables(connection: AsyncConnection, index_id: UUID, dimensions:
     if await connection.scalar(text("SELECT to_regnamespace(:name) IS NULL"), {"name": SCHEMA}):
         # Asked first: IF NOT EXISTS wants the right to create even where there is nothing to do.
         await connection.execute(CreateSchema(SCHEMA))
-    await connection.execute(CreateTable(points_table(index_id, dimensions), if_not_exists=True))
+    points = points_table(index_id, dimensions)
+    if not await connection.scalar(_EXISTS, {"name": points.fullname}):
+        await connection.execute(CreateTable(points))
+        # What the HNSW index will hold, which is built much later and by whoever comes first.
+        remark = f"COMMENT ON TABLE {points.fullname} IS '{_REMARK}{precision}'"
+        await connection.execute(text(remark))
     terms = terms_table(index_id)
     if not await connection.scalar(_EXISTS, {"name": terms.fullname}):
         await connection.execute(CreateTable(terms))
         await connection.execute(text(f"ALTER TABLE {terms.fullname} {_STORAGE}"))
 
+
+_REMARK = "precision "
+_BEFORE = Precision.FLOAT16
+"""What tables without a remark are searched by: there was nothing else."""
 
 _EXISTS = text("SELECT to_regclass(:name) IS NOT NULL")
 _STORAGE = "ALTER terms SET STORAGE EXTERNAL, ALTER weights SET STORAGE MAIN"
@@ -143,6 +163,7 @@ _LAYOUT = text("""
     SELECT atttypmod AS dimensions,
            EXISTS (SELECT FROM pg_index
                    WHERE indexrelid = to_regclass(:hnsw) AND indisvalid) AS has_hnsw,
+           obj_description(attrelid, 'pg_class') AS remark,
            to_regclass(:terms) IS NOT NULL AS has_terms,
            (SELECT greatest(reltuples, 0)::int FROM pg_class
             WHERE oid = to_regclass(:terms)) AS passages
@@ -170,5 +191,25 @@ async def read_layout(connection: AsyncConnection, index_id: UUID) -> Layout:
         has_terms=row.has_terms,
         passages=row.passages or 0,
         dimensions=row.dimensions,
+        precision=_precision(row.remark),
         has_hnsw=row.has_hnsw,
     )
+
+
+def _precision(remark: str | None) -> Precision:
+    named = (remark or "").removeprefix(_REMARK)
+    return Precision(named) if named in FORMS else _BEFORE
+
+
+_SIZE = text("""
+    SELECT coalesce(pg_relation_size(to_regclass(:hnsw)), pg_table_size(:table)) AS searched,
+           pg_total_relation_size(:table) AS whole
+""")
+
+
+async def size_of(connection: AsyncConnection, layout: Layout) -> StoreSize:
+    """Measure the HNSW index, or where there is none the table, and all that belongs to it."""
+    table = layout.table.fullname
+    hnsw = f"{table}_hnsw" if layout.has_hnsw else None
+    row = (await connection.execute(_SIZE, {"table": table, "hnsw": hnsw})).one()
+    return StoreSize(searched=row.searched, whole=row.whole, measured=True)

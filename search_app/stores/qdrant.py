@@ -12,7 +12,7 @@ from uuid import UUID
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter
-from search_app.stores.base import VectorStore
+from search_app.stores.base import StoreSize, VectorStore
 from search_app.stores.points import (
     check_distinct,
     check_k,
@@ -33,6 +33,7 @@ from search_app.stores.qdrant_collections import (
 )
 from search_app.stores.qdrant_connection import QdrantAddress, QdrantConnection
 from search_app.stores.qdrant_filters import query_filter
+from search_app.stores.qdrant_forms import PRECISIONS, reckoned, vectors_for
 from search_app.stores.qdrant_payload import ordered_keys
 from search_app.stores.qdrant_points import (
     points_after,
@@ -43,20 +44,23 @@ from search_app.stores.qdrant_points import (
 )
 from search_app.stores.qdrant_queries import DenseQuery, SparseQuery
 from search_app.stores.qdrant_search import documents_having, resolve, search
-from search_app.types import JSON, Point, Scored, TermQuery, Vector
+from search_app.types import JSON, Point, Precision, Scored, TermQuery, Vector
 
 
 class QdrantStore(VectorStore):
     """Keeps each index in a collection of its own; nothing is opened before the first call."""
 
     name = "qdrant"
+    precisions = PRECISIONS
 
     def __init__(self, address: QdrantAddress, *, plan: QdrantPlan | None = None) -> None:
         self._connection = QdrantConnection(address)
         self._plan = plan or QdrantPlan()
         self._layouts: dict[UUID, Layout] = {}
 
-    async def create(self, index_id: UUID, dimensions: int) -> None:
+    async def create(
+        self, index_id: UUID, dimensions: int, precision: Precision | None = None
+    ) -> None:
         """Make the collection of an index, distance Dot: Cosine would change the vectors' bytes."""
         if not 1 <= dimensions <= MOST_DIMENSIONS:
             raise StoreRefusedError(
@@ -64,7 +68,16 @@ class QdrantStore(VectorStore):
                 "ask the model for fewer"
             )
         self._layouts.pop(index_id, None)
-        await create_collection(self._connection, index_id, dimensions, self._plan)
+        wanted = precision or PRECISIONS[0]
+        self.check_precision(wanted)
+        layout = await create_collection(
+            self._connection, index_id, vectors_for(dimensions, wanted), self._plan
+        )
+        if precision not in (None, layout.precision):
+            raise StoreRefusedError(
+                f"index {index_id} is searched as {layout.precision}, not as {precision}; "
+                "drop it first or make a new one"
+            )
 
     async def drop(self, index_id: UUID) -> None:
         """Remove the collection of an index."""
@@ -166,6 +179,11 @@ class QdrantStore(VectorStore):
     async def optimize(self, index_id: UUID) -> None:
         """Wait until Qdrant's own optimizers are done; until then, their part is searched fully."""
         await wait_for_graphs(self._connection, index_id)
+
+    async def size(self, index_id: UUID) -> StoreSize:
+        """Work out from numbers what Qdrant does not tell."""
+        async with self._open(index_id) as layout:
+            return reckoned(await self.count(index_id), layout.dimensions, layout.precision)
 
     async def ping(self) -> None:
         """Return if Qdrant answers, and takes the key."""

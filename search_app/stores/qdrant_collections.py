@@ -10,12 +10,13 @@ from qdrant_client import models
 from search_app.errors import StoreRefusedError
 from search_app.stores.qdrant_connection import QdrantConnection
 from search_app.stores.qdrant_errors import NoIndexError
+from search_app.stores.qdrant_forms import HNSW_LINKS, precision_of
 from search_app.stores.qdrant_payload import DENSE, ORDER, SLICE, SPARSE, TERMS
+from search_app.types import Precision
 
 MOST_DIMENSIONS = 65_536
 """Most that Qdrant takes."""
 
-HNSW_LINKS = 16
 HNSW_CONSTRUCTION = 100
 
 _MOST_ORDERED = 32
@@ -53,7 +54,13 @@ class Layout:
 
     name: str
     dimensions: int
+    precision: Precision
     indexed: frozenset[str]
+
+    @property
+    def halved(self) -> bool:
+        """Say whether every point has its dense vector once more, as float16."""
+        return self.precision is Precision.FLOAT16
 
 
 def collection_name(index_id: UUID) -> str:
@@ -72,12 +79,18 @@ async def read_layout(connection: QdrantConnection, index_id: UUID) -> Layout:
     async with connection.client() as client:
         info = await client.get_collection(name)
     vectors = _dense_vectors(name, info.config.params)
-    return Layout(name=name, dimensions=vectors.size, indexed=frozenset(info.payload_schema or {}))
+    return Layout(
+        name=name,
+        dimensions=vectors[DENSE].size,
+        precision=precision_of(vectors),
+        indexed=frozenset(info.payload_schema or {}),
+    )
 
 
-def _dense_vectors(name: str, made: models.CollectionParams) -> models.VectorParams:
+def _dense_vectors(name: str, made: models.CollectionParams) -> Mapping[str, models.VectorParams]:
     """Check that a collection has the vectors that one made here has, and give the dense ones."""
-    dense = made.vectors.get(DENSE) if isinstance(made.vectors, dict) else None
+    vectors = made.vectors if isinstance(made.vectors, dict) else {}
+    dense = vectors.get(DENSE)
     sparse = (made.sparse_vectors or {}).get(SPARSE)
     if dense is None:
         reason = f"it has no vectors named {DENSE}"
@@ -88,19 +101,23 @@ def _dense_vectors(name: str, made: models.CollectionParams) -> models.VectorPar
     elif sparse.modifier is models.Modifier.IDF:
         reason = "it weights terms by frequencies of its own (IDF)"
     else:
-        return dense
+        return vectors
     raise StoreRefusedError(f"qdrant: collection {name} was not made here: {reason}; delete it")
 
 
 async def create_collection(
-    connection: QdrantConnection, index_id: UUID, dimensions: int, plan: QdrantPlan
+    connection: QdrantConnection,
+    index_id: UUID,
+    vectors: Mapping[str, models.VectorParams],
+    plan: QdrantPlan,
 ) -> Layout:
     """Create the collection of an index where it is missing, and its payload indexes.
 
     Raises:
         StoreRefusedError: there is one of other dimensions.
     """
-    layout = await _find_or_create(connection, index_id, dimensions, plan)
+    layout = await _find_or_create(connection, index_id, vectors, plan)
+    dimensions = vectors[DENSE].size
     if layout.dimensions != dimensions:
         raise StoreRefusedError(
             f"index {index_id} has {layout.dimensions} dimensions, not {dimensions}; "
@@ -114,7 +131,10 @@ async def create_collection(
 
 
 async def _find_or_create(
-    connection: QdrantConnection, index_id: UUID, dimensions: int, plan: QdrantPlan
+    connection: QdrantConnection,
+    index_id: UUID,
+    vectors: Mapping[str, models.VectorParams],
+    plan: QdrantPlan,
 ) -> Layout:
     try:
         return await read_layout(connection, index_id)
@@ -124,9 +144,7 @@ async def _find_or_create(
         async with connection.client() as client:
             await client.create_collection(
                 collection_name(index_id),
-                vectors_config={
-                    DENSE: models.VectorParams(size=dimensions, distance=models.Distance.DOT)
-                },
+                vectors_config=vectors,
                 # Without Qdrant's IDF: it counts per shard, and the query's weights carry ours.
                 sparse_vectors_config={SPARSE: models.SparseVectorParams()},
                 shard_number=plan.shards,

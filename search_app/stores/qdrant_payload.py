@@ -1,6 +1,7 @@
 """What a point carries in Qdrant, and reading it back.
 
-It has two vectors: a dense one, and a sparse one of its terms, if it has any. In the payload,
+It has a dense vector; where an index is searched as float16, the same once more, which Qdrant
+rounds; and a sparse one of its terms, if it has any. In the payload,
 ``fields`` is the JSON of the filter fields as one text, since Qdrant's own values would change some
 of it on the way (long integers, 1.0 against 1). What filters ask for is derived from it: ``terms``
 for equality, ``order`` for comparisons. ``slice`` is a number made of the id, by which what would
@@ -23,6 +24,7 @@ from search_app.stores.qdrant_order import held_scalars, order_entries, order_ke
 from search_app.types import JSON, Matrix, Point
 
 DENSE = "dense"
+HALF = "half"
 SPARSE = "sparse"
 """The names of the vectors."""
 
@@ -82,13 +84,14 @@ def ordered_keys(encoded: bytes) -> frozenset[str]:
 
 
 def structs(
-    points: Sequence[Point], matrix: Matrix, encoded: Sequence[bytes]
+    points: Sequence[Point], matrix: Matrix, encoded: Sequence[bytes], *, halved: bool
 ) -> list[models.PointStruct]:
     """Write points as the client sends them; row i of the matrix belongs to point i."""
+    names = (DENSE, HALF) if halved else (DENSE,)
     return [
         models.PointStruct(
             id=str(point.chunk_id),
-            vector=_vectors(vector, point),
+            vector=_vectors(dict.fromkeys(names, vector), point),
             payload={
                 SLICE: point.chunk_id.int % SLICES,
                 "document_id": str(point.document_id),
@@ -102,13 +105,13 @@ def structs(
     ]
 
 
-def _vectors(dense: list[float], point: Point) -> dict[str, Any]:
+def _vectors(dense: Mapping[str, list[float]], point: Point) -> dict[str, Any]:
     """Name the vectors of a point; one that is left out is removed where the point was there."""
     terms = point.terms
     if terms is None or not len(terms.ids):
-        return {DENSE: dense}
+        return {**dense}
     sparse = models.SparseVector(indices=terms.ids.tolist(), values=terms.weights.tolist())
-    return {DENSE: dense, SPARSE: sparse}
+    return {**dense, SPARSE: sparse}
 
 
 def vector_of(record: models.Record | models.ScoredPoint, name: str) -> Any:

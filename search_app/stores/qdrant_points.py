@@ -51,15 +51,16 @@ async def write_points(
 ) -> None:
     """Write points, row i of the matrix and fields i belonging to point i."""
     for part in _parts(layout, points, encoded):
-        sent = structs(points[part], matrix[part], encoded[part])
+        sent = structs(points[part], matrix[part], encoded[part], halved=layout.halved)
         async with connection.client() as client:
             await client.upsert(layout.name, points=sent, wait=True, ordering=_ORDERING)
 
 
 def _parts(layout: Layout, points: Sequence[Point], encoded: Sequence[bytes]) -> Iterator[slice]:
     start = size = 0
+    vectors = 2 if layout.halved else 1
     for number, (point, fields) in enumerate(zip(points, encoded, strict=True)):
-        more = _FLOAT_BYTES * layout.dimensions + _POINT_BYTES + field_bytes(fields)
+        more = vectors * _FLOAT_BYTES * layout.dimensions + _POINT_BYTES + field_bytes(fields)
         if point.terms is not None:
             more += _TERM_BYTES * len(point.terms.ids)
         if number > start and (size + more > _REQUEST_BYTES or number - start == _PAGE):

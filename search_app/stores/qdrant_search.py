@@ -12,7 +12,17 @@ from search_app.filters import Compare, Filter, field_values, passes
 from search_app.stores.qdrant_collections import Layout
 from search_app.stores.qdrant_connection import QdrantConnection
 from search_app.stores.qdrant_filters import Resolved, equal_so_far, query_filter, unresolved
-from search_app.stores.qdrant_payload import SLICE, SLICES, SPARSE, point_of, term, vector_of
+from search_app.stores.qdrant_forms import quantization_for
+from search_app.stores.qdrant_payload import (
+    DENSE,
+    HALF,
+    SLICE,
+    SLICES,
+    SPARSE,
+    point_of,
+    term,
+    vector_of,
+)
 from search_app.stores.qdrant_points import cut, vectors_by_id
 from search_app.stores.qdrant_queries import Query
 from search_app.types import Scored
@@ -83,9 +93,9 @@ async def search(
     condition = query_filter(wanted, await resolve(connection, layout, wanted))
     asked = Asked(query=query, k=k, condition=condition)
     if not exact and not connection.is_local:
-        found = await _ask(connection, layout, asked, _margin(k), exact=False)
-        if len(found) >= k and _settled(found, asked):
-            return await _ranked(connection, layout, asked, found)
+        near = await _approximately(connection, layout, asked)
+        if near is not None:
+            return near
     limit = _margin(k)
     while True:
         found = await _ask(connection, layout, asked, limit, exact=True)
@@ -93,6 +103,34 @@ async def search(
             return await _ranked(connection, layout, asked, found)
         # More points tie with the k-th than were asked for.
         limit *= 4
+
+
+async def _approximately(
+    connection: QdrantConnection, layout: Layout, asked: Asked
+) -> list[Scored] | None:
+    """Search by the graph.
+
+    Returns:
+        None where it found fewer than k, or cannot tell which of equal ones come first.
+    """
+    if layout.halved:
+        return await _by_halves(connection, layout, asked)
+    found = await _ask(connection, layout, asked, _margin(asked.k), exact=False)
+    if len(found) >= asked.k and _settled(found, asked):
+        return await _ranked(connection, layout, asked, found)
+    return None
+
+
+async def _by_halves(
+    connection: QdrantConnection, layout: Layout, asked: Asked
+) -> list[Scored] | None:
+    """Search the float16 vectors, whose scores say too little of which comes first."""
+    every = replace(asked, k=max(2 * asked.k, _margin(asked.k)))
+    found = await _ask(connection, layout, every, every.k, exact=False)
+    ranked = await _ranked(connection, layout, every, found)
+    if len(ranked) < asked.k or ranked[asked.k - 1].score == ranked[-1].score:
+        return None
+    return ranked[: asked.k]
 
 
 def _margin(k: int) -> int:
@@ -107,12 +145,17 @@ async def _ask(
     # Local mode is exact, and warns of parameters that it has no use for.
     least = LEAST_EFFORT if asked.condition is None else LEAST_FILTERED_EFFORT
     effort = max(least, 2 * limit)
-    parameters = models.SearchParams(exact=exact, hnsw_ef=None if exact else effort)
+    is_dense = asked.query.using == DENSE
+    parameters = models.SearchParams(
+        exact=exact,
+        hnsw_ef=None if exact else effort,
+        quantization=quantization_for(layout.precision, exact=exact) if is_dense else None,
+    )
     async with connection.client() as client:
         answer = await client.query_points(
             layout.name,
             query=asked.query.sent(),
-            using=asked.query.using,
+            using=HALF if layout.halved and is_dense and not exact else asked.query.using,
             query_filter=asked.condition,
             search_params=None if connection.is_local else parameters,
             limit=limit,

@@ -200,6 +200,7 @@ def _index(use: IndexUse) -> IndexJson:
         collection=use.collection.name,
         state=index.state,
         store=index.store,
+        precision=index.precision,
         model_version_id=index.model_version_id,
         model=use.model,
         dimensions=use.dimensions,

@@ -71,8 +71,10 @@ async def reindex(
         collection=known.name,
         embedder=body.embedder,
         store=body.store,
+        precision=body.precision,
         chunk_tokens=body.chunk_tokens,
         force=body.force,
+        budget=body.budget,
     )
     return await asked(services, response, job)
 
@@ -130,6 +132,7 @@ def _life(life: IndexLife) -> IndexLifeJson:
         collection=use.collection.name,
         state=use.index.state,
         store=use.index.store,
+        precision=use.index.precision,
         model_version_id=use.index.model_version_id,
         model=use.model,
         dimensions=use.dimensions,

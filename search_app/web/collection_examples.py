@@ -16,6 +16,7 @@ _INDEX: Mapping[str, JSON] = {
     "collection": _COLLECTION["name"],
     "state": "active",
     "store": "pgvector",
+    "precision": "float16",
     "model_version_id": _MODEL["id"],
     "model": _MODEL["name"],
     "dimensions": _MODEL["dimensions"],

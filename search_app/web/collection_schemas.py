@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from search_app.catalog.listing import EntryState
-from search_app.types import IndexState, RunStatus
+from search_app.types import IndexState, Precision, RunStatus
 from search_app.web.collection_examples import EXAMPLES
 from search_app.web.schemas import Model, ModelJson
 
@@ -25,12 +25,13 @@ class ChunkingJson(Model):
 
 
 class IndexJson(Model):
-    """An index; ``vectors`` is how many it holds."""
+    """An index; ``vectors`` is how many it holds, ``precision`` what numbers it searches by."""
 
     id: UUID
     collection: str
     state: IndexState
     store: str
+    precision: Precision
     model_version_id: UUID
     model: str
     dimensions: int

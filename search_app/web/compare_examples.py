@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, JSON] = {
             "model": _ANSWER["model"],
             "model_version_id": _ANSWER["model_version_id"],
             "store": "pgvector",
+            "precision": "float16",
             "chunking": _CHUNKING,
         },
         "b": {
@@ -38,6 +39,7 @@ EXAMPLES: Mapping[str, JSON] = {
             "model": "openai/bge-m3",
             "model_version_id": _OTHER_MODEL,
             "store": "pgvector",
+            "precision": "float16",
             "chunking": _CHUNKING,
         },
         "unit": "passage",

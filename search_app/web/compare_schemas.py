@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from search_app.list_measures import Change
-from search_app.types import IndexState, Mode
+from search_app.types import IndexState, Mode, Precision
 from search_app.web.compare_examples import EXAMPLES
 from search_app.web.schemas import Model
 
@@ -19,6 +19,7 @@ class SideJson(Model):
     model: str
     model_version_id: UUID
     store: str
+    precision: Precision
     chunking: str
 
 

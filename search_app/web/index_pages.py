@@ -8,6 +8,7 @@ from search_app.bootstrap import Services
 from search_app.catalog import addressing, indexes
 from search_app.catalog.engine import reading
 from search_app.errors import InvalidInputError
+from search_app.stores.base import read_precision
 from search_app.types import Collection
 from search_app.web import index_actions
 from search_app.web.collection_view import collection_url
@@ -29,6 +30,7 @@ async def build_index(services: ServicesDep, address: str, form: PostedFormDep) 
         collection=collection.name,
         embedder=form.text("embedder")[:LONGEST_SPEC] or None,
         store=form.text("store") or None,
+        precision=_precision(form),
         chunk_tokens=_number(form, "chunk_tokens"),
     )
     return RedirectResponse(job_url(job), status_code=303)
@@ -63,6 +65,11 @@ async def retire_index(services: ServicesDep, index: str, form: PostedFormDep) -
 async def _collection(services: Services, address: str) -> Collection:
     async with reading(services.engine) as connection:
         return await addressing.at(connection, address)
+
+
+def _precision(form: PostedForm) -> str | None:
+    chosen = form.text("precision")[:LONGEST_SPEC] or None
+    return None if chosen is None else read_precision(chosen)
 
 
 def _number(form: PostedForm, name: str) -> int | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from search_app.types import IndexState
+from search_app.types import IndexState, Precision
 from search_app.web.collection_schemas import IndexJson
 from search_app.web.index_examples import EXAMPLES
 from search_app.web.schemas import Model
@@ -58,10 +58,18 @@ class ReindexBody(Model):
         ),
     ] = None
     store: Annotated[Literal["pgvector", "qdrant"] | None, Field(description="The store")] = None
+    precision: Annotated[
+        Precision | None,
+        Field(description="What numbers it searches by; pgvector cannot search int8"),
+    ] = None
     chunk_tokens: Annotated[
         int | None, Field(ge=32, le=400, description="Most tokens of a passage")
     ] = None
     force: Annotated[bool, Field(description="Build one even if it is like the active one")] = False
+    budget: Annotated[
+        float | None,
+        Field(ge=0, description="Most money that may be spent, in the currency of the prices"),
+    ] = None
 
 
 class Switched(Model):
