@@ -13,4 +13,5 @@ def with_plan(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Gather what is the plan's into one; without a word there are no retries."""
     plan = {name: value for name, value in arguments.items() if name in _OF_PLAN}
     others = {name: value for name, value in arguments.items() if name not in _OF_PLAN}
-    return {**others, "plan": Plan(**{"max_retries": 0, **plan})}
+    few = {"max_retries": 0, "throttle_retries": plan.get("max_retries", 0)}
+    return {**others, "plan": Plan(**{**few, **plan})}

@@ -378,7 +378,6 @@ class TestUnusableAnswers:
     @pytest.mark.parametrize(
         ("change", "problem"),
         [
-            (lambda items: items[:2], "2 vectors for 3 texts, none for text 3 of 3 ('three')"),
             (lambda _items: [], "0 vectors for 3 texts, none for text 1 of 3 ('one')"),
             (lambda items: [*items, items[1]], f"two vectors for {SECOND}"),
             (setting(2, index=1), f"two vectors for {SECOND}"),

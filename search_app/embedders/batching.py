@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from search_app.types import Kind, Matrix
 
 UNIT_TOLERANCE = 1e-6
 """How far from 1 the length of a vector may be that is kept as it came."""
+
+_AROUND = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +43,32 @@ def check_request(texts: Sequence[str], most: int) -> None:
         raise ValueError(f"text {texts.index('')} of {len(texts)} is empty")
 
 
+def tokens_of(embedder: Embedder, text: str, kind: Kind) -> int:
+    """Count the tokens of a text, or name a number that is rather too large than too small."""
+    counted = embedder.count_tokens(text, kind)
+    return most_tokens(embedder.text_sent(text, kind)) // 2 if counted is None else counted
+
+
+def most_tokens(text: str) -> int:
+    """Give more tokens than any tokenizer makes of a text: one for each byte, and some around."""
+    return len(text.encode(errors="replace")) + _AROUND
+
+
 async def embed_all(embedder: Embedder, texts: Sequence[str], kind: Kind) -> Embedded:
-    """Embed any number of texts in requests of at most ``embedder.batch_size``.
+    """Embed any number of texts, in requests of what ``embedder`` takes in texts and tokens.
 
     Up to ``embedder.concurrency`` requests are under way at once. The first error cancels the
     others and is raised. No texts give vectors of shape (0, 0), and ask nobody.
+
+    Of a text that an answer left out and that a hosted embedder sent again by itself, the request
+    that it was first sent in is named.
 
     Raises:
         EmbedderError: the embedder failed.
         EmbedderResponseError: an answer has the wrong count, shape or type, other dimensions than
             another answer, or holds NaN or infinity; names the text by its place, from 0.
     """
-    size = embedder.batch_size
-    requests = [texts[start : start + size] for start in range(0, len(texts), size)]
+    requests = _cut(embedder, texts, kind)
     answers = await _send_all(embedder, requests, kind)
     sizes = [len(request) for request in requests]
     return Embedded(
@@ -62,17 +78,48 @@ async def embed_all(embedder: Embedder, texts: Sequence[str], kind: Kind) -> Emb
     )
 
 
+def _cut(embedder: Embedder, texts: Sequence[str], kind: Kind) -> list[Sequence[str]]:
+    """Cut texts into requests; one that alone has more tokens than a request takes goes alone."""
+    most = embedder.limits.request_tokens
+    size = embedder.batch_size
+    full = [texts[start : start + size] for start in range(0, len(texts), size)]
+    if most is None:
+        return full
+    fitting = (
+        sum(most_tokens(embedder.text_sent(text, kind)) for text in request) <= most
+        for request in full
+    )
+    if all(fitting):
+        # Counting takes its time, and these fit however they are counted.
+        return full
+    return _cut_by_tokens([(text, tokens_of(embedder, text, kind)) for text in texts], size, most)
+
+
+def _cut_by_tokens(counted: Sequence[tuple[str, int]], size: int, most: int) -> list[Sequence[str]]:
+    requests: list[Sequence[str]] = []
+    request: list[str] = []
+    total = 0
+    for text, tokens in counted:
+        if request and (len(request) == size or total + tokens > most):
+            requests.append(request)
+            request, total = [], 0
+        request.append(text)
+        total += tokens
+    return [*requests, request]
+
+
 async def _send_all(
     embedder: Embedder, requests: Sequence[Sequence[str]], kind: Kind
 ) -> list[Matrix]:
     answers: dict[int, Matrix] = {}
+    firsts = list(accumulate((len(request) for request in requests), initial=0))
     waiting = iter(enumerate(requests))
 
     async def send_until_none_waits() -> None:
         for number, request in waiting:
             answer = await embedder.embed(request, kind)
             dimensions = next(iter(answers.values())).shape[1] if answers else None
-            _check(answer, embedder, number * embedder.batch_size, len(request), dimensions)
+            _check(answer, embedder, firsts[number], len(request), dimensions)
             answers[number] = answer
 
     try:

@@ -1,6 +1,7 @@
 """What every embedder behind a network does alike; an adapter adds one call of its provider."""
 
 import asyncio
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +11,21 @@ import numpy as np
 from pydantic import SecretStr
 
 from search_app.embedders.base import Embedder
-from search_app.embedders.batching import check_request
+from search_app.embedders.batching import check_request, tokens_of
 from search_app.embedders.hosted.request import Request, Service
+from search_app.embedders.hosted.traffic import Traffic
 from search_app.embedders.hosted.transport import Plan, Transport
-from search_app.embedders.hosted.vectors import Reply, check_lengths, none_for
+from search_app.embedders.hosted.vectors import Reply, check_lengths, none_for, unusable
 from search_app.errors import EmbedderResponseError
-from search_app.types import JSON, Kind, Matrix, ModelIdentity
+from search_app.types import JSON, Kind, Matrix, ModelIdentity, Vector
+
+log = logging.getLogger(__name__)
 
 PROBE = "dimensions"
 """The text sent to see what the endpoint answers."""
+
+MOST_RESENT = 2
+"""How often texts that an answer left out are sent again."""
 
 Client = TypeVar("Client")
 
@@ -119,7 +126,7 @@ class HostedEmbedder(Embedder, Generic[Client]):
     async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
         """Embed 1 to ``batch_size`` texts in one request; vectors are returned as received.
 
-        Texts that an answer leaves out are asked for again, alone.
+        Texts that an answer leaves out are asked for again, without the others.
 
         Returns:
             (n, d) float32, row i belongs to ``texts[i]``.
@@ -150,6 +157,11 @@ class HostedEmbedder(Embedder, Generic[Client]):
             await self._disconnect(client)
 
     @property
+    def traffic(self) -> Traffic:
+        """What went over the wire so far."""
+        return self._transport.traffic
+
+    @property
     def client(self) -> Client:
         """The client, made at first use.
 
@@ -169,19 +181,38 @@ class HostedEmbedder(Embedder, Generic[Client]):
         """Give vectors (n, d) and the name the server gives its model."""
         request = self._request(texts)
         reply = await self._sent(request, kind)
-        for index, vector in enumerate(reply.vectors):
-            if vector is None:
-                there = sum(one is not None for one in reply.vectors)
-                raise none_for(request, index, there)
-        vectors = np.stack([vector for vector in reply.vectors if vector is not None])
+        found = list(reply.vectors)
+        for _ in range(MOST_RESENT):
+            missing = [index for index, vector in enumerate(found) if vector is None]
+            if not missing or len(missing) == len(found):
+                break
+            log.info("%s: %d of %d texts sent again", self.spec, len(missing), len(found))
+            again = await self._sent(self._request([texts[index] for index in missing]), kind)
+            for index, vector in zip(missing, again.vectors, strict=True):
+                found[index] = vector
+        check_lengths(found, request)
+        vectors = np.stack(_complete(found, request))
         self._check_dimensions(vectors.shape[1], request)
+        self.traffic.texts += len(vectors)
         return vectors, reply.model
 
     async def _sent(self, request: Request, kind: Kind) -> Reply:
         sent = [self.text_sent(text, kind) for text in request.texts]
-        reply = await self._transport.send(request, lambda: self._call(request, sent, kind))
-        check_lengths(reply.vectors, request)
+        tokens = self._tokens_of(request.texts, kind)
+        reply = await self._transport.send(
+            request, lambda: self._call(request, sent, kind), tokens=tokens
+        )
+        if reply.tokens is not None:
+            self._transport.counted(reply.tokens, taken=tokens)
+        if len(reply.vectors) != len(sent):
+            raise unusable(request, f"{len(reply.vectors)} vectors for {len(sent)} texts")
         return reply
+
+    def _tokens_of(self, texts: Sequence[str], kind: Kind) -> int:
+        """Count what a request takes of a limit of tokens, where there is one."""
+        if self._transport.plan.tokens_per_minute is None:
+            return 0
+        return sum(tokens_of(self, text, kind) for text in texts)
 
     def _request(self, texts: Sequence[str]) -> Request:
         hosted = self._hosted
@@ -213,3 +244,10 @@ class HostedEmbedder(Embedder, Generic[Client]):
                     "model answers now; make sure which one serves this name, then start again"
                 )
             )
+
+
+def _complete(found: Sequence[Vector | None], request: Request) -> list[Vector]:
+    vectors = [vector for vector in found if vector is not None]
+    if len(vectors) < len(found):
+        raise none_for(request, found.index(None), len(vectors))
+    return vectors

@@ -1,7 +1,8 @@
 """What went wrong with one attempt, in the same terms for every provider, and what it means."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -13,16 +14,34 @@ from search_app.types import JSON
 PASSING_STATUSES = frozenset({408, 409, 425, 429})
 """Answers below 500 that a later attempt may turn into a good one."""
 
+_TOO_MANY = 429
 _SERVER_ERROR = 500
 _SIZE_STATUSES = frozenset({400, 413, 422})
 
-# As OpenAI, vLLM, llama.cpp, Ollama and text-embeddings-inference word it. "context" alone would
-# take in Go's "context deadline exceeded".
+# As OpenAI, vLLM, llama.cpp, Ollama, LM Studio, text-embeddings-inference, Google, Cohere and
+# Bedrock word it. "context" alone would take in Go's "context deadline exceeded".
 _TOO_LONG = (
-    *("context length", "context size", "input length", "maximum length", "must have less than"),
-    *("too large to process", "too long", "too many tokens"),
-    # Titan and, counted in characters, Cohere on Bedrock; Gemini and Vertex AI.
-    *("too many input tokens", "expected maxlength", "input token count"),
+    *("context length", "context size", "context window", "input length", "maximum length"),
+    *("must have less than", "too large to process", "too long", "too many tokens"),
+    *("maximum input length", "max input tokens", "exceeds the maximum number of tokens"),
+    *("input token count", "expected maxlength", "maximum allowed tokens"),
+)
+
+# OpenAI's code for a bill, which waiting does not pay, although it has the status of a rate limit.
+# The words beside it are no sign: Google has the same for a limit that passes.
+_SPENT = "insufficient_quota"
+
+_RESETS = (
+    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    ("ratelimit-remaining", "ratelimit-reset"),
+)
+_LONGEST_RESET_S = 60.0
+"""Such headers say when everything may be sent again; something may be earlier."""
+
+_DURATION = re.compile(
+    r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m(?!s))?"
+    r"(?:(?P<seconds>\d+(?:\.\d+)?)s?(?!\d|m))?(?:(?P<milliseconds>\d+(?:\.\d+)?)ms)?"
 )
 
 
@@ -66,13 +85,20 @@ class CallFailedError(Exception):
         return any(phrase in words for phrase in _TOO_LONG)
 
     @property
+    def is_spent(self) -> bool:
+        """Whether what was paid for is used up."""
+        return self.status == _TOO_MANY and _SPENT in str(self.body)
+
+    @property
     def is_throttle(self) -> bool:
         """Whether the provider asks for fewer requests."""
-        return self.status == 429  # noqa: PLR2004 - HTTP's own
+        return self.status == _TOO_MANY and not self.is_spent
 
     @property
     def meaning(self) -> type[EmbedderError]:
         """What it is to those who use an embedder."""
+        if self.is_spent:
+            return EmbedderRefusedError
         if self.status in PASSING_STATUSES:
             return EmbedderUnavailableError
         if self.refused is not None:
@@ -100,21 +126,38 @@ class CallFailedError(Exception):
             except ValueError:
                 continue
             return max(seconds, 0.0) if math.isfinite(seconds) else None
-        return _seconds_until(self.headers.get("retry-after", ""))
+        return next(
+            (seconds for seconds in self._other_waits() if seconds is not None),
+            None,
+        )
+
+    def _other_waits(self) -> Iterator[float | None]:
+        yield _seconds_until(self.headers.get("retry-after", ""))
+        yield _retry_delay(self.body)
+        if self.is_throttle:
+            resets = [
+                _duration(self.headers.get(reset, ""))
+                for remaining, reset in _RESETS
+                if self.headers.get(remaining, "0") == "0"
+            ]
+            known = [seconds for seconds in resets if seconds is not None]
+            yield min(max(known), _LONGEST_RESET_S) if known else None
 
 
 def translate(failed: CallFailedError, request: Request, *, attempts: int) -> EmbedderError:
     """Turn the last failure of a request into an error that says what to do."""
-    return failed.meaning(request.line(_problem(failed, request, attempts)))
+    words = problem(failed, request)
+    return failed.meaning(
+        request.line(words if attempts == 1 else f"{words} (tried {attempts} times)")
+    )
 
 
-def _problem(failed: CallFailedError, request: Request, attempts: int) -> str:
+def problem(failed: CallFailedError, request: Request) -> str:
+    """Say what went wrong and what to do about it."""
     if failed.status is None:
-        problem = _no_answer(failed, request)
-    else:
-        words = request.shortened(server_words(failed.body)) if failed.body else "no reason given"
-        problem = "; ".join([f"HTTP {failed.status}: {words}", *_advice(failed, request)])
-    return problem if attempts == 1 else f"{problem} (tried {attempts} times)"
+        return _no_answer(failed, request)
+    words = request.shortened(server_words(failed.body)) if failed.body else "no reason given"
+    return "; ".join([f"HTTP {failed.status}: {words}", *_advice(failed, request)])
 
 
 def _no_answer(failed: CallFailedError, request: Request) -> str:
@@ -166,3 +209,24 @@ def _seconds_until(date: str) -> float | None:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(round((aware - datetime.now(UTC)).total_seconds(), 1), 0.0)
+
+
+def _retry_delay(body: JSON) -> float | None:
+    """Find what Google says in an error's details: ``{"retryDelay": "32s"}``."""
+    if isinstance(body, Mapping):
+        delay = body.get("retryDelay")
+        if isinstance(delay, str):
+            return _duration(delay)
+        return next(filter(None, map(_retry_delay, body.values())), None)
+    if isinstance(body, list):
+        return next(filter(None, map(_retry_delay, body)), None)
+    return None
+
+
+def _duration(text: str) -> float | None:
+    """Read a span such as ``6m0s``, ``1.5s``, ``20ms``, or plain seconds."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds + milliseconds / 1000
