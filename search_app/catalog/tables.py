@@ -586,3 +586,64 @@ alert_deliveries = Table(
     CheckConstraint("status IN ('waiting', 'sent', 'failed')", name="ck_alert_deliveries_status"),
     Index("ix_alert_deliveries_due_at", "due_at", postgresql_where=text("status = 'waiting'")),
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    # The beginning of the key, by which it is found and shown.
+    Column("label", Text, nullable=False, unique=True),
+    # Of the whole key.
+    Column("hash", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    # False: those of key_collections alone, even once that is none.
+    Column("all_collections", Boolean, nullable=False),
+    # The key that this one takes the place of; nothing takes the place of one twice.
+    Column("rotated_from", Uuid, ForeignKey("api_keys.id", ondelete="SET NULL"), unique=True),
+    _time("created_at"),
+    _time("expires_at", null=True),
+    _time("last_used_at", null=True),
+    _time("revoked_at", null=True),
+)
+
+key_collections = Table(
+    "key_collections",
+    metadata,
+    Column("key_id", Uuid, ForeignKey("api_keys.id", ondelete="CASCADE"), primary_key=True),
+    # A collection that is made anew under an old name is another one for keys: the row is gone.
+    Column(
+        "collection_id", Uuid, ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Index("ix_key_collections_collection_id", "collection_id"),
+)
+
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    # Of what the browser's cookie holds.
+    Column("hash", LargeBinary, primary_key=True),
+    _reference("key_id", "api_keys"),
+    _time("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index("ix_web_sessions_key_id", "key_id"),
+    Index("ix_web_sessions_expires_at", "expires_at"),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("created_at"),
+    # The name of a key or of a user of the system, and the key's label where there was one.
+    Column("who", Text, nullable=False),
+    Column("key_label", Text),
+    Column("address", Text),
+    # page, api, mcp or command.
+    Column("via", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    # done, or why not.
+    Column("outcome", Text, nullable=False),
+    Index("ix_audit_events_created_at", "created_at"),
+)
