@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.access.principal import seen_collections
 from search_app.catalog.tables import chunks, collections, documents, indexes, model_versions
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import Collection, IndexState
@@ -72,7 +73,7 @@ async def check_open(connection: AsyncConnection, name: str) -> Collection | Non
 
     Raises:
         InvalidInputError: no collection can have that name.
-        NotFoundError: it is being deleted.
+        NotFoundError: it is being deleted, or whoever asks could not make it.
     """
     check_name(name)
     row = (
@@ -81,6 +82,9 @@ async def check_open(connection: AsyncConnection, name: str) -> Collection | Non
         )
     ).one_or_none()
     if row is None:
+        if seen_collections() is not None:
+            # It may be there, unseen; and who sees only some cannot make others.
+            raise NotFoundError(f"no collection {name!r} that you may see")
         return None
     if row.state != "live":
         raise NotFoundError(

@@ -12,6 +12,7 @@ import sqlalchemy.exc
 from sqlalchemy import event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from search_app.catalog.visibility import narrow
 from search_app.errors import CatalogError, CatalogUnavailableError, ConfigurationError
 
 CONNECT_TIMEOUT_S = 10
@@ -46,6 +47,7 @@ def create_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "unmoved"},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_lost)
+    event.listen(engine.sync_engine, "before_cursor_execute", narrow, retval=True)
     return engine
 
 
