@@ -74,8 +74,10 @@ def test_at_most_one_index_of_a_collection_is_active(database_url: str) -> None:
             " '{}', '{}', 0, true, now()"
         )
         add = """
-            INSERT INTO indexes (id, collection_id, model_version_id, chunking, store, state)
-            SELECT gen_random_uuid(), collections.id, model_versions.id, '{}', 'pgvector', 'active'
+            INSERT INTO indexes
+                (id, collection_id, model_version_id, chunking, store, precision, state)
+            SELECT gen_random_uuid(), collections.id, model_versions.id, '{}', 'pgvector',
+                'float16', 'active'
             FROM collections, model_versions
         """
         connection.execute(add)

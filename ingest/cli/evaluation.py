@@ -42,6 +42,13 @@ def evaluate(
         str, typer.Option(help="What embeds the documents; as the settings say if unset.")
     ] = "",
     store: Annotated[str, typer.Option(help="Where the vectors go: pgvector or qdrant.")] = "",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="What numbers the store searches by: float32, float16, int8 or binary; the "
+            "store's own if unset."
+        ),
+    ] = "",
     rerank: Annotated[
         str,
         typer.Option(
@@ -91,7 +98,13 @@ def evaluate(
     from ingest.evaluation.variants import read_variants
 
     settings = load_settings()
-    given = {"mode": mode, "embedder": embedder, "store": store, "rerank": rerank}
+    given = {
+        "mode": mode,
+        "embedder": embedder,
+        "store": store,
+        "precision": precision,
+        "rerank": rerank,
+    }
     given = {name: value for name, value in given.items() if value}
     if csv is not None and not csv.absolute().parent.is_dir():
         raise InvalidInputError(f"--csv {csv}: there is no folder {csv.parent}")
@@ -186,6 +199,7 @@ def _print(evaluation: "Evaluation") -> None:
     typer.echo(f"intervals: percentile bootstrap, {drawn}")
     if evaluation.measured[1:]:
         typer.echo("p: paired randomisation test, two-sided, likewise")
+    _print_costs(evaluation)
     if evaluation.kept:
         names_kept = dict.fromkeys(each.collection for each in evaluation.measured)
         typer.echo(printable(f"kept: collection {', '.join(names_kept)}"))
@@ -210,6 +224,39 @@ def _rows(evaluation: "Evaluation") -> list[list[str]]:
                 row += ["", "", ""]
             rows.append(row)
     return rows
+
+
+def _print_costs(evaluation: "Evaluation") -> None:
+    from ingest.evaluation.costing import NEAREST
+
+    costs = [(each.variant.label, each.cost) for each in evaluation.measured if each.cost]
+    if not costs:
+        return
+    typer.echo("")
+    print_table(
+        ["settings", "searched as", "memory", "in all", f"recall@{NEAREST}", "median", "95 %"],
+        [
+            [
+                label,
+                cost.precision,
+                ("" if cost.size.measured else "~") + _megabytes(cost.size.searched),
+                ("" if cost.size.measured else "~") + _megabytes(cost.size.whole),
+                f"{cost.recall:.4f}",
+                f"{cost.median_ms:.1f} ms",
+                f"{cost.p95_ms:.1f} ms",
+            ]
+            for label, cost in costs
+        ],
+        empty="",
+    )
+    typer.echo(
+        "memory: what a search by meaning goes through; recall and times: of the store alone, "
+        f"{NEAREST} nearest, one query at a time"
+    )
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:,.2f} MB"
 
 
 def _queries(number: int) -> str:

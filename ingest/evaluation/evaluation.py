@@ -10,6 +10,7 @@ from typing import Protocol
 from ingest.deletion import delete_collection
 from ingest.evaluation.asking import Asking, ask_all
 from ingest.evaluation.collection import check_free, index, stage, throwaway_name
+from ingest.evaluation.costing import measure_cost
 from ingest.evaluation.golden import GoldenSet, Query, chosen
 from ingest.evaluation.report import Evaluation, Measured
 from ingest.evaluation.scoring import score
@@ -58,6 +59,9 @@ async def evaluate(services: Services, request: EvaluationRequest, watcher: Watc
         EmbedderError, StoreError, CatalogError: as ingest and search do.
     """
     parse_filter(request.filters)
+    for variant in request.variants:
+        # Not only once the ones before it are measured.
+        Services(variant.settings, services.engine).precision(variant.settings.store)
     queries = chosen(request.golden.queries, request.limit)
     work = _Work(services, request, watcher)
     try:
@@ -96,13 +100,18 @@ class _Work:
         )
         with self._watcher.asking(variant.label, len(queries)) as asked:
             rankings = await ask_all(asking, queries, asked)
+        answered = time.perf_counter()
+        cost = None
+        if variant.settings.search_mode != "keyword":
+            cost = await measure_cost(own, name, queries, exact=variant.exact)
         return Measured(
             variant=variant,
             collection=name,
             model=await _model(own, name),
             scores=score(queries, rankings, self._request.k),
             index_s=indexed - started,
-            queries_s=time.perf_counter() - indexed,
+            queries_s=answered - indexed,
+            cost=cost,
         )
 
     async def end(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ingest.evaluation.costing import NEAREST, StoreCost
 from ingest.evaluation.golden import GoldenSet, Query
 from ingest.evaluation.resampling import (
     CONFIDENCE,
@@ -28,7 +29,7 @@ class Measured:
     """One variant: its scores for every query, and what it took.
 
     ``scores`` has a row for each query. ``index_s`` is 0 where an earlier variant had the
-    documents indexed.
+    documents indexed. ``cost`` is None where words alone are searched.
     """
 
     variant: Variant
@@ -37,6 +38,7 @@ class Measured:
     scores: Scores
     index_s: float
     queries_s: float
+    cost: StoreCost | None
 
     def means(self, k: int) -> dict[str, Mean]:
         """Give the mean of every metric with its interval."""
@@ -123,6 +125,20 @@ def _result(measured: Measured, evaluation: Evaluation) -> dict[str, JSON]:
         "index_s": round(measured.index_s, 3),
         "queries_s": round(measured.queries_s, 3),
         "metrics": _rounded(measured.means(evaluation.k)),
+        "cost": None if measured.cost is None else _cost(measured.cost),
+    }
+
+
+def _cost(cost: StoreCost) -> dict[str, JSON]:
+    return {
+        "precision": cost.precision,
+        "searched_bytes": cost.size.searched,
+        "whole_bytes": cost.size.whole,
+        "bytes_measured": cost.size.measured,
+        "queries": cost.queries,
+        f"recall@{NEAREST}": round(cost.recall, _PLACES),
+        "median_ms": round(cost.median_ms, 3),
+        "p95_ms": round(cost.p95_ms, 3),
     }
 
 

@@ -12,6 +12,7 @@ from search_app.types import JSON
 INDEXING: Mapping[str, str] = {
     "embedder": "embedder",
     "store": "store",
+    "precision": "precision",
     "chunk_tokens": "chunk_tokens",
     "analyzer": "analyzer",
 }
@@ -31,6 +32,8 @@ _SETTINGS = {**INDEXING, **SEARCHING}
 EXACT = "exact"
 NAMES = (*_SETTINGS, EXACT)
 NONE = "none"
+UNSET: Mapping[str, str] = {"rerank": NONE, "precision": "default"}
+"""How the choices are written that may be left to others: nothing reranks, the store decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ def _choices(text: str) -> dict[str, str]:
 
 def _variant(settings: Settings, given: Mapping[str, str], label: str) -> Variant:
     values = {
-        _SETTINGS[name]: None if (name, value) == ("rerank", NONE) else value
+        _SETTINGS[name]: None if UNSET.get(name) == value else value
         for name, value in given.items()
         if name != EXACT
     }
@@ -127,10 +130,10 @@ def _truth(value: str) -> bool:
 
 
 def _label(choices: Mapping[str, JSON]) -> str:
-    return " ".join(f"{name}={_written(value)}" for name, value in choices.items())
+    return " ".join(f"{name}={_written(name, value)}" for name, value in choices.items())
 
 
-def _written(value: JSON) -> str:
+def _written(name: str, value: JSON) -> str:
     if value is None:
-        return NONE
+        return UNSET.get(name, NONE)
     return str(value).lower() if isinstance(value, bool) else str(value)
