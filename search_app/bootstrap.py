@@ -16,13 +16,17 @@ from search_app.catalog.embedding_cache import VectorCache
 from search_app.catalog.engine import create_engine
 from search_app.config import Settings
 from search_app.embedders.base import Embedder
+from search_app.embedders.bedrock import BedrockEmbedder
 from search_app.embedders.bundled import BundledEmbedder
 from search_app.embedders.cohere import CohereEmbedder
 from search_app.embedders.e5_tokenizer import TokenCounter
+from search_app.embedders.google import GoogleEmbedder
 from search_app.embedders.hashing import HashingEmbedder
+from search_app.embedders.hosted.transport import Plan
 from search_app.embedders.onnx import OnnxEmbedder
 from search_app.embedders.openai import OpenAIEmbedder
 from search_app.embedders.sentence_transformers import SentenceTransformersEmbedder
+from search_app.embedders.sentence_transformers_onnx import SentenceTransformersOnnxEmbedder
 from search_app.embedders.spec import Spec
 from search_app.embedders.voyage import VoyageEmbedder
 from search_app.errors import (
@@ -44,14 +48,19 @@ from search_app.stores.pgvector import PgvectorStore
 from search_app.types import Precision
 
 EMBEDDERS = (
-    "bundled, openai:MODEL, cohere:MODEL, voyage:MODEL, onnx:FOLDER, "
+    "bundled, openai:MODEL, google:MODEL, bedrock:MODEL, cohere:MODEL, voyage:MODEL, onnx:FOLDER, "
     "sentence-transformers:NAME_OR_PATH or hashing:DIM"
 )
 ALONE = frozenset({"bundled"})
 """Providers of one model, which is not named."""
 
-SHORTENING = frozenset({"cohere", "onnx", "openai", "sentence-transformers", "voyage"})
+SHORTENING = frozenset(
+    {"bedrock", "cohere", "google", "onnx", "openai", "sentence-transformers", "voyage"}
+)
 """Providers that give vectors of fewer dimensions where ``?dimensions=`` asks for them."""
+
+ONE_BY_ONE = 8
+"""Requests under way at once to providers most of whose models take one text in a request."""
 
 RERANKERS = "sentence-transformers:NAME_OR_PATH or endpoint:MODEL"
 STORES = "pgvector or qdrant"
@@ -72,12 +81,50 @@ def make_embedder(spec: str, settings: Settings) -> Embedder:
     return make(named, settings)
 
 
+def plan_of(settings: Settings, *, concurrency: int = Plan.concurrency) -> Plan:
+    """Say how hard to try with a hosted model; ``concurrency`` is what suits the provider."""
+    return Plan(
+        timeout_s=settings.embedding_timeout,
+        max_retries=settings.embedding_retries,
+        concurrency=settings.embedding_concurrency or concurrency,
+        requests_per_minute=settings.embedding_requests_per_minute or None,
+        tokens_per_minute=settings.embedding_tokens_per_minute or None,
+    )
+
+
 def _bundled(_named: Spec, settings: Settings) -> Embedder:
     return BundledEmbedder(threads=settings.threads)
 
 
 def _hashing(named: Spec, _settings: Settings) -> Embedder:
     return HashingEmbedder(named.model)
+
+
+def _google(named: Spec, settings: Settings) -> Embedder:
+    return GoogleEmbedder(
+        model=named.model,
+        api_key=_secret(settings.google_api_key),
+        project=settings.google_project,
+        location=settings.google_location,
+        base_url=settings.google_base_url,
+        dimensions=named.dimensions,
+        batch_size=settings.google_batch_size,
+        plan=plan_of(settings, concurrency=ONE_BY_ONE),
+    )
+
+
+def _bedrock(named: Spec, settings: Settings) -> Embedder:
+    return BedrockEmbedder(
+        model=named.model,
+        region=settings.bedrock_region,
+        profile=settings.bedrock_profile,
+        endpoint_url=settings.bedrock_endpoint_url,
+        dimensions=named.dimensions,
+        normalize=settings.bedrock_normalize,
+        query_purpose=settings.bedrock_nova_purpose,
+        batch_size=settings.bedrock_batch_size,
+        plan=plan_of(settings, concurrency=ONE_BY_ONE),
+    )
 
 
 def _cohere(named: Spec, settings: Settings) -> Embedder:
@@ -87,6 +134,7 @@ def _cohere(named: Spec, settings: Settings) -> Embedder:
         base_url=settings.cohere_base_url,
         dimensions=named.dimensions,
         batch_size=settings.cohere_batch_size,
+        plan=plan_of(settings),
     )
 
 
@@ -97,16 +145,31 @@ def _voyage(named: Spec, settings: Settings) -> Embedder:
         base_url=settings.voyage_base_url,
         dimensions=named.dimensions,
         batch_size=settings.voyage_batch_size,
+        plan=plan_of(settings),
     )
 
 
 def _onnx(named: Spec, settings: Settings) -> Embedder:
-    return OnnxEmbedder(named.model, batch_size=settings.onnx_batch_size, threads=settings.threads)
+    return OnnxEmbedder(
+        named.model,
+        batch_size=settings.onnx_batch_size,
+        threads=settings.threads,
+        dimensions=named.dimensions,
+    )
 
 
 def _sentence_transformers(named: Spec, settings: Settings) -> Embedder:
+    if settings.sentence_transformers_backend == "onnx":
+        return SentenceTransformersOnnxEmbedder(
+            named.model,
+            batch_size=settings.sentence_transformers_batch_size,
+            threads=settings.threads,
+            dimensions=named.dimensions,
+        )
     return SentenceTransformersEmbedder(
-        named.model, batch_size=settings.sentence_transformers_batch_size
+        named.model,
+        batch_size=settings.sentence_transformers_batch_size,
+        dimensions=named.dimensions,
     )
 
 
@@ -125,12 +188,17 @@ def _openai(named: Spec, settings: Settings) -> Embedder:
         batch_size=settings.openai_batch_size,
         document_prefix=settings.openai_document_prefix,
         query_prefix=settings.openai_query_prefix,
+        plan=plan_of(settings),
+        api_version=settings.openai_api_version,
+        ranks=settings.tiktoken_file,
     )
 
 
 _MAKERS: Mapping[str, Callable[[Spec, Settings], Embedder]] = {
+    "bedrock": _bedrock,
     "bundled": _bundled,
     "cohere": _cohere,
+    "google": _google,
     "hashing": _hashing,
     "onnx": _onnx,
     "openai": _openai,

@@ -189,6 +189,31 @@ class Settings(BaseSettings):
         ge=1,
         description="Texts in one batch of an ONNX model; 1 keeps vectors independent.",
     )
+    embedding_concurrency: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Most requests under way at once to a hosted model; 0: as suits the provider.",
+    )
+    embedding_requests_per_minute: int = Field(
+        default=0,
+        ge=0,
+        description="Most requests a minute to a hosted model, of one process; 0: no limit.",
+    )
+    embedding_tokens_per_minute: int = Field(
+        default=0,
+        ge=0,
+        description="Most tokens a minute to a hosted model, of one process; 0: no limit.",
+    )
+    embedding_timeout: int = Field(
+        default=60, ge=1, description="Seconds that a hosted model has for one request."
+    )
+    embedding_retries: int = Field(
+        default=4,
+        ge=0,
+        le=100,
+        description="How often a request is sent again that got no answer.",
+    )
     openai_base_url: str | None = Field(
         default=None, description="Address of an OpenAI-compatible endpoint, ending in /v1."
     )
@@ -202,11 +227,54 @@ class Settings(BaseSettings):
         default="base64", description="How vectors travel; base64 carries float32 exactly."
     )
     openai_batch_size: int = Field(default=64, ge=1, le=2048, description="Texts in one request.")
+    openai_api_version: str | None = Field(
+        default=None,
+        description="Version of Azure's older API, such as 2024-10-21; unset for all others.",
+    )
+    tiktoken_file: Path | None = Field(
+        default=None,
+        description="File cl100k_base.tiktoken, by which tokens of OpenAI's models are counted.",
+    )
     openai_document_prefix: str = Field(
         default="", description="Text put before every document, for models that want one."
     )
     openai_query_prefix: str = Field(
         default="", description="Text put before every query, for models that want one."
+    )
+    google_api_key: SecretStr | None = Field(
+        default=None, description="Key of Google's Gemini API."
+    )
+    google_project: str | None = Field(
+        default=None, description="Project of Google Cloud; set: Vertex AI is asked."
+    )
+    google_location: str = Field(default="global", description="Where Vertex AI is asked.")
+    google_base_url: str | None = Field(
+        default=None, description="Address of Google's API without version; unset: its own."
+    )
+    google_batch_size: int = Field(
+        default=64,
+        ge=1,
+        le=250,
+        description="Texts in one request to Google, where the model takes so many.",
+    )
+    bedrock_region: str | None = Field(
+        default=None, description="Region of AWS for Bedrock; unset: as AWS's own settings say."
+    )
+    bedrock_profile: str | None = Field(
+        default=None, description="Profile of AWS's configuration; unset: as its settings say."
+    )
+    bedrock_endpoint_url: str | None = Field(
+        default=None, description="Another address of Bedrock, as in a private network."
+    )
+    bedrock_normalize: bool = Field(
+        default=True, description="Ask Titan's second version for vectors of length 1."
+    )
+    bedrock_nova_purpose: Literal["TEXT_RETRIEVAL", "GENERIC_RETRIEVAL"] = Field(
+        default="TEXT_RETRIEVAL",
+        description="What Nova is told that queries look among: texts alone, or everything.",
+    )
+    bedrock_batch_size: int = Field(
+        default=96, ge=1, le=96, description="Texts in one request to Cohere on Bedrock."
     )
     cohere_api_key: SecretStr | None = Field(
         default=None, description="Cohere's key; its own address needs one."

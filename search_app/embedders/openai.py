@@ -1,14 +1,20 @@
 """Embeddings over HTTP from OpenAI, or from any server that speaks its API."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote, urlsplit
 
+from search_app.embedders.base import Limits
 from search_app.embedders.hosted.address import CONNECT_S, Endpoint, endpoint_of
 from search_app.embedders.hosted.embedder import Hosted, HostedEmbedder
 from search_app.embedders.hosted.failure import CallFailedError
+from search_app.embedders.hosted.network import proxy_variable, tls_problem
 from search_app.embedders.hosted.request import Request, Service
 from search_app.embedders.hosted.transport import Plan
 from search_app.embedders.hosted.vectors import Reply, by_index, list_in, payload_of
+from search_app.embedders.known import check_dimensions, find
+from search_app.embedders.openai_tokens import count_tokens
 from search_app.errors import (
     ConfigurationError,
     EmbedderError,
@@ -16,10 +22,10 @@ from search_app.errors import (
     EmbedderResponseError,
     EmbedderUnavailableError,
 )
-from search_app.types import Kind
+from search_app.types import JSON, Kind
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, Omit
 
 _ENDS = "which for most servers ends in /v1"
 
@@ -36,6 +42,9 @@ SERVICE = Service(
         405: f"check UNMOVED_OPENAI_BASE_URL, {_ENDS}",
     },
 )
+
+AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
+"""How the names of hosts end at Azure."""
 
 NO_KEY = "no-key"
 """Sent where no key is set: the client insists on one, and local servers ignore it."""
@@ -75,20 +84,28 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
     out, so that what is recorded is what was asked. The usual proxy variables are honoured.
 
     Args:
-        model: the model's name at the endpoint.
+        model: the model's name at the endpoint; at Azure that of the deployment.
         base_url: address of the API, usually ending in ``/v1``; None is OpenAI's own. User name
             and password in it are sent as HTTP basic authentication.
-        api_key: sent as a bearer token; OpenAI's own address needs one.
+        api_key: sent as a bearer token, to Azure as ``api-key``; OpenAI's own address needs one.
+        api_version: of Azure's older API, which has each deployment at an address of its own;
+            ``base_url`` is then that of the resource.
         dimensions: how many to ask for; None leaves it to the model.
         encoding: how vectors travel; base64 is a quarter of the bytes and exact.
         batch_size: most texts in one request.
         document_prefix: put before every document.
         query_prefix: put before every query.
         plan: how hard to try.
+        ranks: the file by which tokens of OpenAI's own models are counted.
 
     Raises:
         ConfigurationError: the package ``openai`` is missing, or an argument cannot be meant.
     """
+
+    not_guaranteed = (
+        "OpenAI promises no equal vectors for equal texts: they are seen to differ in their last "
+        "digits, and more so between encodings. Of other servers, ingest models probe tells more."
+    )
 
     def __init__(
         self,
@@ -102,10 +119,21 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
         document_prefix: str = "",
         query_prefix: str = "",
         plan: Plan = Plan(),  # noqa: B008 - frozen
+        api_version: str | None = None,
+        ranks: Path | None = None,
     ) -> None:
         _require_package()
         model = _model_name(model)
+        if api_version:
+            base_url = _deployment(base_url, model)
         self._endpoint = endpoint_of(SERVICE, base_url, api_key)
+        self._api_version = api_version
+        self._azure = bool(api_version) or _hostname(self._endpoint.url).endswith(AZURE)
+        # A model of the same name elsewhere is another one, or has other limits.
+        own = self._azure or _hostname(self._endpoint.url) == _hostname(SERVICE.url)
+        known = find("openai", model) if own else None
+        if known is not None:
+            check_dimensions("openai", model, dimensions)
         hosted = Hosted(
             provider="openai",
             model=model,
@@ -119,10 +147,19 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
         )
         super().__init__(hosted, plan)
         self.batch_size = batch_size
+        self.limits = known.limits if known else Limits()
+        self.unit = known.unit if known else None
+        self._ranks = ranks if known else None
         self._encoding = encoding
 
     def __repr__(self) -> str:
         return f"OpenAIEmbedder(model={self._hosted.model!r}, base_url={self._endpoint.url!r})"
+
+    def count_tokens(self, text: str, kind: Kind) -> int | None:
+        """Count as OpenAI does, where the file for it is at hand and the model is OpenAI's."""
+        if self._ranks is None:
+            return None
+        return count_tokens(self.text_sent(text, kind), self._ranks)
 
     def _connect(self) -> "AsyncOpenAI":
         return connect(self._endpoint, self._transport.plan.timeout_s)
@@ -138,6 +175,7 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
         return Reply(
             vectors=by_index(list_in(payload, "data", request), request),
             model=model if isinstance(model, str) else "",
+            tokens=_tokens(payload.get("usage")),
         )
 
     async def _post(self, texts: Sequence[str]) -> bytes:
@@ -152,10 +190,20 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
                 input=list(texts),
                 encoding_format=self._encoding,
                 dimensions=openai.omit if asked is None else asked,
+                extra_headers=self._azure_headers(),
+                extra_query={"api-version": self._api_version} if self._api_version else None,
             )
         except openai.OpenAIError as exc:
-            raise failed(exc) from exc
+            raise failed(exc, self._endpoint.url) from exc
         return response.http_response.content
+
+    def _azure_headers(self) -> Mapping[str, "str | Omit"] | None:
+        import openai
+
+        key = self._endpoint.key
+        if not self._azure or key is None:
+            return None
+        return {"api-key": key.get_secret_value(), "Authorization": openai.omit}
 
 
 def connect(endpoint: Endpoint, timeout_s: float) -> "AsyncOpenAI":
@@ -186,22 +234,54 @@ def connect(endpoint: Endpoint, timeout_s: float) -> "AsyncOpenAI":
     return client
 
 
-def failed(exc: Exception) -> CallFailedError:
-    """Say what an exception of the openai package is, in the terms of all providers."""
+def failed(exc: Exception, url: str = "") -> CallFailedError:
+    """Say what an exception of the openai package is, in the terms of all providers.
+
+    ``url`` is the address that was asked.
+    """
     response = getattr(exc, "response", None)
     cause = exc.__cause__ or exc
     timed_out = type(exc).__name__ == "APITimeoutError"
     status = getattr(exc, "status_code", None)
     meaning = next(MEANINGS[cls.__name__] for cls in type(exc).__mro__ if cls.__name__ in MEANINGS)
+    tls = tls_problem(exc, SERVICE.address_setting) if status is None else None
+    if tls is not None:
+        return CallFailedError(reason=tls, refused=True)
     return CallFailedError(
         status=status,
         body=getattr(exc, "body", None),
         headers={} if response is None else response.headers,
-        reason=f"{type(cause).__name__}: {cause}".rstrip(": "),
+        reason=f"{type(cause).__name__}: {cause}".rstrip(": ") + _by_proxy(url),
         timed_out=timed_out,
         # The status says more than the class.
         refused=None if status is not None else meaning is EmbedderRefusedError,
     )
+
+
+def _by_proxy(url: str) -> str:
+    variable = proxy_variable(url) if url else ""
+    return f", by the proxy that {variable} names" if variable else ""
+
+
+def _tokens(usage: JSON) -> int | None:
+    counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return counted if type(counted) is int and counted >= 0 else None
+
+
+def _hostname(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def _deployment(base_url: str | None, model: str) -> str:
+    """Give the address of a deployment of Azure's older API."""
+    if not base_url:
+        raise ConfigurationError(
+            "UNMOVED_OPENAI_API_VERSION is Azure's: set UNMOVED_OPENAI_BASE_URL to the address of "
+            "your resource, like https://NAME.openai.azure.com"
+        )
+    if "/deployments/" in base_url:
+        return base_url
+    return f"{base_url.rstrip('/').removesuffix('/openai')}/openai/deployments/{quote(model, '')}"
 
 
 def _require_package() -> None:

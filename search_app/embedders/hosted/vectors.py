@@ -67,7 +67,9 @@ def list_in(payload: dict[str, JSON], name: str, request: Request) -> Sequence[J
     if payload.get("error"):
         words = request.shortened(server_words(payload))
         raise unusable(request, f"an error sent as a success: {words}")
-    raise unusable(request, f"the answer has no list '{name}'", _address(request))
+    kind = payload.get("object")
+    what = f", it is a {request.shortened(kind)}" if isinstance(kind, str) and kind else ""
+    raise unusable(request, f"the answer has no list '{name}'{what}", _address(request))
 
 
 def by_index(items: Sequence[JSON], request: Request) -> list[Vector | None]:
