@@ -123,6 +123,8 @@ indexes = Table(
     Column("state", Text, nullable=False),
     _time("created_at"),
     _time("activated_at", null=True),
+    # What numbers its store searches vectors by.
+    Column("precision", Text, nullable=False),
     # At most one index of a collection answers searches.
     Index(
         "uq_indexes_active",
@@ -479,6 +481,33 @@ feedback = Table(
     _time("created_at"),
     CheckConstraint("verdict IN (-1, 1)", name="ck_feedback_verdict"),
     Index("ix_feedback_chunk_id", "chunk_id"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    _id(),
+    _reference("collection_id", "collections"),
+    _reference("index_id", "indexes"),
+    _reference("model_version_id", "model_versions", cascade=False),
+    # Of the query log, where both are kept equally long; not a reference, so that either may go.
+    Column("search_id", Uuid, nullable=False),
+    Column("question", Text, nullable=False),
+    # What was searched for.
+    Column("query", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("generator", Text, nullable=False),
+    Column("generator_model", Text),
+    Column("prompt_version", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    # As they were given, texts included: documents change, and what was answered stays.
+    Column("passages", JSONB, nullable=False),
+    Column("sentences", JSONB, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("client", Text, nullable=False),
+    _time("created_at"),
+    Index("ix_answers_collection_id_created_at", "collection_id", "created_at"),
+    Index("ix_answers_index_id", "index_id"),
 )
 
 reference_queries = Table(

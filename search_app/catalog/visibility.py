@@ -43,6 +43,7 @@ SEEN: Mapping[str, str] = {
     "indexes": _OWN,
     "runs": _OWN,
     "query_log": _OWN,
+    "answers": _OWN,
     "checks": _OWN,
     "alerts": _OWN,
     "alert_deliveries": _through("alert_id", "alerts"),
