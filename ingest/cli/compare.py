@@ -199,8 +199,8 @@ def _print(comparison: "Comparison") -> None:
 def _side(side: "Side") -> str:
     index = side.index
     return (
-        f"{short(index.id)}  {side.version.name}, {index.store}, {index.chunking.max_tokens} "
-        f"tokens, {index.state}"
+        f"{short(index.id)}  {side.version.name}, {index.store}, {index.precision}, "
+        f"{index.chunking.max_tokens} tokens, {index.state}"
     )
 
 
