@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ingest.copying import StretchCopier
-from ingest.embedding import Work, Written, make_vectors
+from ingest.embedding import Work, Written, keep_vectors, make_vectors
 from ingest.report import Progress
 from ingest.targets import Target
 from ingest.term_counts import recount, take_over
@@ -25,6 +25,7 @@ from search_app.catalog.chunks import indexed_text
 from search_app.catalog.engine import transaction
 from search_app.catalog.filling import Gaps
 from search_app.catalog.locks import WritingLock
+from search_app.errors import SpentUpError
 from search_app.stores.base import VectorStore
 from search_app.types import Collection, Failure, Index
 
@@ -76,7 +77,8 @@ class Filler:
 
         Raises:
             InvalidInputError: the index was retired or the collection deleted meanwhile.
-            EmbedderError, StoreError, CatalogError: as ingest does; what was proved stays.
+            SpentUpError: no money is left; what was proved stays, as with all others.
+            EmbedderError, StoreError, CatalogError: as ingest does.
         """
         gaps = await self._gaps()
         self._progress.planned(gaps.missing)
@@ -158,9 +160,12 @@ class Filler:
         )
         if made.embedded:
             await self._writer.prove(self._target)
+            await keep_vectors(self._services, self._target, made)
         await self._note_refused(made)
         async with self._turns.turn() as lock:
             await self._keep(lock, made)
+        if made.waiting:
+            raise SpentUpError(f"no money is left for {len(made.waiting):,} documents")
 
     async def _keep(self, lock: WritingLock, made: Written) -> None:
         """Write what is still lacking: a passage may be gone meanwhile, or its fields others."""

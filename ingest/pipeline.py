@@ -26,6 +26,7 @@ from search_app.catalog import sources as source_rows
 from search_app.catalog.engine import transaction
 from search_app.catalog.sources import FinishedSource, KnownSource
 from search_app.errors import NotFoundError, SourceError
+from search_app.stores.base import read_precision
 from search_app.types import Collection, Failure
 from search_app.uploads import is_kept
 
@@ -42,6 +43,7 @@ class IngestRequest:
     collection: str = "default"
     embedder: str | None = None
     store: str | None = None
+    precision: str | None = None
     prune: bool = False
     force: bool = False
     """Read sources again that have not changed."""
@@ -50,6 +52,8 @@ class IngestRequest:
     load: LoadOptions = field(default_factory=LoadOptions)
     only: AbstractSet[str] | None = None
     """Of what the arguments name, read only these files and what is in these folders; None: all."""
+    budget: float | None = None
+    """Most money that may be spent, in the currency of the prices; None: any amount."""
     refused: Sequence[Failure] = ()
     """What was given beside the arguments and is none: failures like those of sources."""
 
@@ -66,10 +70,12 @@ async def ingest(
 
     Sources that fail are in the report; the rest goes in. A new collection that nothing came into
     is gone again. ``job_id`` is the queued job that asked for it, if any; workers of its ``queue``
-    are asked to help if there is much to do.
+    are asked to help if there is much to do. Where the budget is reached, the report says so, and
+    the same again goes on.
 
     Raises:
-        InvalidInputError: the request cannot be meant.
+        InvalidInputError: the request cannot be meant, or has a budget and nobody says what the
+            model costs.
         ConfigurationError: the embedder or the store is not known.
         EmbedderError: the embedder fails or is not the model of the index; what was proved
             before stays, the rest is finished by the next run.
@@ -87,7 +93,9 @@ async def ingest(
         },
         embedder=request.embedder,
         store=request.store,
+        precision=request.precision,
         job_id=job_id,
+        budget=request.budget,
     )
     async with started(services, order, progress or Silent()) as run:
         refused = (SourceError(one.source, one.reason) for one in request.refused)
@@ -95,7 +103,8 @@ async def ingest(
         how = _How(load=request.load, force=request.force, as_before=request.as_before)
         if request.only is not None:
             await _read_all(services, run, how, _among(found, request.only))
-        elif queue is not None:
+        elif queue is not None and request.budget is None:
+            # Who keeps to a budget works alone: nobody else can know what is left of it.
             await _read_with_help(services, run, how, found, queue=queue, embedder=request.embedder)
         else:
             async with counting(request.arguments, request.load.exclude, run.tally.reached):
@@ -113,7 +122,8 @@ def check_names(services: Services, request: IngestRequest) -> None:
 
     Raises:
         ConfigurationError: one of them is not.
-        InvalidInputError: a pattern to exclude stands for nothing.
+        InvalidInputError: a pattern to exclude stands for nothing, or there are no such numbers
+            to search by.
     """
     for pattern in request.load.exclude:
         exclusion(pattern)
@@ -121,6 +131,8 @@ def check_names(services: Services, request: IngestRequest) -> None:
         services.embedder(request.embedder)
     if request.store is not None:
         services.store(request.store)
+    if request.precision is not None:
+        read_precision(request.precision)
 
 
 async def retry(

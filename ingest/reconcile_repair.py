@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
-from ingest.embedding import Work, Written, make_vectors
+from ingest.embedding import Work, Written, keep_vectors, make_vectors
 from ingest.plan import PlannedChunk
 from ingest.removal import finish_removals
 from ingest.report import Counts
@@ -27,6 +27,7 @@ from search_app.catalog.chunks import indexed_text
 from search_app.catalog.engine import transaction
 from search_app.catalog.locks import WritingLock
 from search_app.consistency.disagreements import Finding, Kind
+from search_app.embedders.metering import Meter
 from search_app.errors import EmbedderError, StoreRefusedError, UnmovedError
 from search_app.stores.base import digest_of
 from search_app.types import JSON, Collection, Index, Point, RunStatus, Vector
@@ -79,14 +80,19 @@ class Repair:
         self._collection = collection
         self._lock = lock
         self._targets: Mapping[UUID, Target] = {}
-        self._counts = Counts()
+        self._meter = Meter()
+        self._counts = Counts(sent=self._meter.sent, currency=services.prices.currency)
         self._faults: dict[str, JSON] = {}
         self._without_model: dict[UUID, str] = {}
 
     async def begin(self) -> None:
         """Open the indexes, and finish the removals that a run left half done."""
         targets = await open_targets(
-            self._services, self._collection, embedder_spec=None, store=None
+            self._services,
+            self._collection,
+            embedder_spec=None,
+            store=None,
+            meter=self._meter,
         )
         self._targets = {target.index.id: target for target in targets}
         await finish_removals(self._services, self._collection, targets, self.run_id, self._counts)
@@ -272,6 +278,7 @@ class Repair:
         )
         if made.embedded:
             await prove(self._services, target, self._collection, self.run_id)
+            await keep_vectors(self._services, target, made)
         await self._keep(target, {row.id: row for row in rows}, made)
         self._counts.chunks.embedded += made.embedded
         self._counts.chunks.reused += made.reused

@@ -10,9 +10,9 @@ from ingest.cutting import cut_anew
 from ingest.filling import Filler, Origin
 from ingest.pipeline import IngestRequest, ingest
 from ingest.report import Progress, Silent
-from ingest.running import Order, record_failure, record_start
+from ingest.running import Order, record_failure, record_start, spent_up
 from ingest.tally import Tally, kept
-from ingest.targets import Target, chunking_for, most_tokens, open_target, register
+from ingest.targets import Target, chunking_for, metered, most_tokens, open_target, register
 from ingest.turns import Turns
 from ingest.writing import Writer
 from search_app.bootstrap import Services
@@ -20,8 +20,11 @@ from search_app.catalog import collections, indexes, lexicons, locks, models, ru
 from search_app.catalog.engine import transaction
 from search_app.catalog.lexicons import Lexicon
 from search_app.catalog.locks import WritingLock
-from search_app.errors import InvalidInputError
+from search_app.embedders.metering import Meter, Sent
+from search_app.embedders.metering import as_json as sent_json
+from search_app.errors import InvalidInputError, SpentUpError
 from search_app.lexical import VERSION, check_analyzer
+from search_app.stores.base import read_precision
 from search_app.types import (
     JSON,
     Chunking,
@@ -30,6 +33,7 @@ from search_app.types import (
     Index,
     IndexState,
     ModelVersion,
+    Precision,
     RunStatus,
 )
 
@@ -51,13 +55,20 @@ class ReindexRequest:
     collection: str = "default"
     embedder: str | None = None
     store: str | None = None
+    precision: str | None = None
     chunk_tokens: int | None = None
     force: bool = False
+    budget: float | None = None
+    """Most money that may be spent, in the currency of the prices; None: any amount."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReindexReport:
-    """The outcome: ``missing`` passages and ``uncut`` documents are 0 where the index is ready."""
+    """The outcome: ``missing`` passages and ``uncut`` documents are 0 where the index is ready.
+
+    ``sent`` is what the model was sent, its cost in ``currency``. ``stopped`` says why the run
+    ended before the index was whole, where it kept to a budget.
+    """
 
     run_id: UUID
     collection: str
@@ -66,14 +77,18 @@ class ReindexReport:
     model_version_id: UUID
     model: str
     store: str
+    precision: Precision
     chunk_tokens: int
     passages: int
     embedded: int
     copied: int
     missing: int
     uncut: int
+    sent: Sent
+    currency: str
     errors: Sequence[Failure]
     warnings: Sequence[str]
+    stopped: str | None
     seconds: float
 
     @property
@@ -88,6 +103,7 @@ class ReindexReport:
             "run_id": str(self.run_id),
             "index_id": str(self.index_id),
             "model_version_id": str(self.model_version_id),
+            "sent": sent_json(self.sent),
             "errors": [asdict(failure) for failure in self.errors],
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 3),
@@ -101,12 +117,13 @@ class _Traits:
     version: ModelVersion
     chunking: Chunking
     store: str
+    precision: Precision
     analyzer: str
 
     def __str__(self) -> str:
         return (
-            f"model {self.version.name}, store {self.store}, passages of {self.chunking.max_tokens}"
-            f" tokens, analyzer {self.analyzer}"
+            f"model {self.version.name}, store {self.store}, precision {self.precision}, passages "
+            f"of {self.chunking.max_tokens} tokens, analyzer {self.analyzer}"
         )
 
 
@@ -124,12 +141,14 @@ async def reindex(
     answers does not change.
 
     Raises:
-        InvalidInputError: the active index has all that is asked for, or it cannot be meant.
+        InvalidInputError: the active index has all that is asked for, or it cannot be meant, or
+            there is a budget and nobody says what the model costs.
         NotFoundError: there is no such collection, or nothing was ever ingested into it.
         EmbedderError, StoreError, CatalogError: as ingest does; the same again goes on from there.
     """
     began = time.perf_counter()
     tally = Tally(progress or Silent())
+    meter = Meter(money=request.budget)
     check(services, request)
     async with transaction(services.engine) as connection:
         collection = await collections.get(connection, request.collection)
@@ -139,17 +158,20 @@ async def reindex(
             # Whoever has the lock of those that build knows that no other one does.
             await runs.mark_builders_interrupted(connection, collection)
         situation = await _situation(services, collection)
-        traits = await _wanted(services, request, situation.active)
+        traits = await _wanted(services, request, situation.active, meter)
         index = await _find_or_create(services, request, situation, traits, tally)
         build = _Build(
             collection=collection,
-            target=await open_target(services, index, request.embedder),
+            target=await open_target(services, index, request.embedder, meter=meter),
             order=_order(request, situation, traits, job_id),
             lock=lock,
         )
         async with _recorded(services, build, tally) as (run_id, writer):
             turns = Turns(services, collection, index, tally)
-            await _cut(services, situation, index, turns, writer)
+            try:
+                await _cut(services, situation, index, turns, writer)
+            except SpentUpError:
+                writer.stopped = spent_up(services, meter)
             filler = Filler(
                 services=services,
                 collection=collection,
@@ -160,7 +182,11 @@ async def reindex(
                 turns=turns,
                 progress=tally,
             )
-            await filler.fill()
+            try:
+                # Copies cost nothing; they are made even where nothing is left.
+                await filler.fill()
+            except SpentUpError:
+                writer.stopped = spent_up(services, meter)
             gaps = await filler.finish()
     async with transaction(services.engine) as connection:
         state = (await indexes.get(connection, index.id)).state
@@ -172,14 +198,18 @@ async def reindex(
         model_version_id=traits.version.id,
         model=traits.version.name,
         store=traits.store,
+        precision=traits.precision,
         chunk_tokens=traits.chunking.max_tokens,
         passages=gaps.passages,
         embedded=writer.counts.chunks.embedded,
         copied=writer.counts.chunks.reused,
         missing=gaps.missing,
         uncut=gaps.uncut,
+        sent=writer.counts.sent,
+        currency=services.prices.currency,
         errors=writer.failures,
         warnings=writer.warnings,
+        stopped=writer.stopped,
         seconds=time.perf_counter() - began,
     )
 
@@ -235,8 +265,12 @@ async def _cut(
             collection=name,
             force=True,
             as_before=True,
+            budget=writer.meter.left(),
         )
         report = await ingest(services, request)
+        writer.meter.spent_elsewhere(report.sent.cost)
+        if report.stopped:
+            raise SpentUpError(report.stopped)
         reasons |= {failure.source: failure.reason for failure in report.errors}
     if unknown:
         await writer.fail(
@@ -272,12 +306,15 @@ def check(services: Services, request: ReindexRequest) -> None:
 
     Raises:
         ConfigurationError: the embedder or the store is not known.
-        InvalidInputError: passages cannot be so long or so short.
+        InvalidInputError: passages cannot be so long or so short, or there are no such numbers to
+            search by.
     """
     if request.embedder is not None:
         services.embedder(request.embedder)
     if request.store is not None:
         services.store(request.store)
+    if request.precision is not None:
+        read_precision(request.precision)
     tokens = request.chunk_tokens
     if tokens is not None and not FEWEST_TOKENS <= tokens <= MOST_TOKENS:
         raise InvalidInputError(
@@ -286,15 +323,22 @@ def check(services: Services, request: ReindexRequest) -> None:
     check_analyzer(services.settings.analyzer)
 
 
-async def _wanted(services: Services, request: ReindexRequest, active: Index) -> _Traits:
+async def _wanted(
+    services: Services, request: ReindexRequest, active: Index, meter: Meter
+) -> _Traits:
     """Say what the new index shall be, asking the model who it is."""
     if request.embedder is not None:
-        version = await register(services, services.embedder(request.embedder))
+        version = await register(services, metered(services, request.embedder, meter))
     else:
         async with transaction(services.engine) as connection:
             version = await models.get(connection, active.model_version_id)
+        # Before an index is made that nothing could be spent on.
+        metered(services, version.spec, meter)
     store = request.store or active.store
     await services.store(store).ping()
+    precision = active.precision
+    if request.precision is not None or store != active.store:
+        precision = services.precision(store, request.precision)
     chunking = active.chunking
     limit = most_tokens(version)
     if request.chunk_tokens is not None:
@@ -305,6 +349,7 @@ async def _wanted(services: Services, request: ReindexRequest, active: Index) ->
         version=version,
         chunking=chunking,
         store=store,
+        precision=precision,
         analyzer=services.settings.analyzer,
     )
 
@@ -326,8 +371,8 @@ async def _find_or_create(
     if active in alike and not request.force:
         raise InvalidInputError(
             f"index {str(active.id)[:8]}, which answers for collection {name!r}, has all of that "
-            f"already ({traits}); say what shall differ with --embedder, --store or "
-            "--chunk-tokens, or --force to build another one like it"
+            f"already ({traits}); say what shall differ with --embedder, --store, "
+            "--precision or --chunk-tokens, or --force to build another one like it"
         )
     begun = [index for index in alike if index.state is IndexState.BUILDING]
     complete = [index for index in alike if index.state in (IndexState.READY, IndexState.STANDBY)]
@@ -341,6 +386,7 @@ def _has(index: Index, lexicon: Lexicon | None, traits: _Traits) -> bool:
         index.model_version_id == traits.version.id
         and index.chunking == traits.chunking
         and index.store == traits.store
+        and index.precision == traits.precision
         # Without terms an index is given those that the settings say at the next ingest.
         and (lexicon is None or lexicon.weighting.analyzer == traits.analyzer)
     )
@@ -364,6 +410,7 @@ async def _create(
             model_version_id=traits.version.id,
             chunking=traits.chunking,
             store=traits.store,
+            precision=traits.precision,
             state=IndexState.BUILDING,
         )
         lexicon = situation.lexicons[active.id]
@@ -432,5 +479,13 @@ async def _recorded(
         await record_failure(services, run_id, writer.counts, exc)
         raise
     status = RunStatus.PARTIAL if writer.failures else RunStatus.SUCCEEDED
+    if writer.stopped is not None:
+        status = RunStatus.INTERRUPTED
     async with transaction(services.engine) as connection:
-        await runs.finish(connection, run_id, status=status, counts=writer.counts.as_json())
+        await runs.finish(
+            connection,
+            run_id,
+            status=status,
+            counts=writer.counts.as_json(),
+            reason=writer.stopped,
+        )

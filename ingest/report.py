@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from search_app.embedders.metering import Sent
+from search_app.embedders.metering import as_json as sent_json
 from search_app.types import JSON, Failure, RunStatus
 
 KEPT_FAILURES = 1000
@@ -42,6 +44,9 @@ class Counts:
 
     documents: DocumentCounts = field(default_factory=DocumentCounts)
     chunks: ChunkCounts = field(default_factory=ChunkCounts)
+    sent: Sent = field(default_factory=Sent)
+    currency: str = ""
+    """What the cost of what was sent is in."""
     skipped: Counter[str] = field(default_factory=Counter)
     """What was skipped, by kind."""
 
@@ -54,13 +59,20 @@ class Counts:
 
     def as_json(self) -> dict[str, JSON]:
         """Give the totals in the shape that users and the catalog get."""
-        return {"documents": asdict(self.documents), "chunks": asdict(self.chunks)}
+        return {
+            "documents": asdict(self.documents),
+            "chunks": asdict(self.chunks),
+            "sent": sent_json(self.sent),
+            "currency": self.currency,
+        }
 
     def add(self, counted: Mapping[str, JSON]) -> None:
         """Add what ``as_json`` gave; kinds of what was skipped are not in it."""
         for mine, more in (
             (self.documents, counted.get("documents", {})),
             (self.chunks, counted.get("chunks", {})),
+            # Runs from before it was counted have none.
+            (self.sent, counted.get("sent", {})),
         ):
             for name, number in more.items():
                 setattr(mine, name, getattr(mine, name) + number)
@@ -71,6 +83,8 @@ class IngestReport:
     """The outcome of one run. ``seconds`` is wall time; ``warnings`` are one line each.
 
     ``skipped`` counts what was found in folders and is nothing to read, by kind, e.g. ``.png``.
+    ``sent`` is what the model was sent, its cost in ``currency``. ``stopped`` says why the run
+    ended before all was in, where it kept to a budget.
     """
 
     run_id: UUID
@@ -79,9 +93,12 @@ class IngestReport:
     model_version_id: UUID
     documents: DocumentCounts
     chunks: ChunkCounts
+    sent: Sent
+    currency: str
     skipped: Mapping[str, int]
     errors: Sequence[Failure]
     warnings: Sequence[str]
+    stopped: str | None
     seconds: float
 
     def as_json(self) -> dict[str, JSON]:
@@ -93,15 +110,22 @@ class IngestReport:
             "model_version_id": str(self.model_version_id),
             "documents": asdict(self.documents),
             "chunks": asdict(self.chunks),
+            "sent": sent_json(self.sent),
+            "currency": self.currency,
             "skipped": dict(self.skipped),
             "errors": [asdict(failure) for failure in self.errors],
             "warnings": list(self.warnings),
+            "stopped": self.stopped,
             "seconds": round(self.seconds, 3),
         }
 
 
-def ending(documents: DocumentCounts, failures: Sequence[Failure]) -> tuple[RunStatus, str | None]:
-    """Say how a run that came to its end counts, and why it counts as failed."""
+def ending(
+    documents: DocumentCounts, failures: Sequence[Failure], stopped: str | None = None
+) -> tuple[RunStatus, str | None]:
+    """Say how a run that came to its end counts, and why it counts as failed or was ``stopped``."""
+    if stopped is not None:
+        return RunStatus.INTERRUPTED, stopped
     if not documents.failed:
         return RunStatus.SUCCEEDED, None
     if documents.added or documents.updated or documents.unchanged or documents.removed:

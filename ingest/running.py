@@ -22,7 +22,8 @@ from search_app.catalog import collections, indexes, locks, parts, runs
 from search_app.catalog.engine import transaction
 from search_app.catalog.locks import WritingLock
 from search_app.config import Settings
-from search_app.errors import UnmovedError
+from search_app.embedders.metering import Meter
+from search_app.errors import SpentUpError, UnmovedError
 from search_app.types import JSON, Collection, RunStatus
 
 VERSIONED = (
@@ -52,7 +53,10 @@ class Order:
     configuration: Mapping[str, JSON]
     embedder: str | None = None
     store: str | None = None
+    precision: str | None = None
     job_id: int | None = None
+    budget: float | None = None
+    """Most money that may be spent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,8 @@ class Run:
 async def started(services: Services, order: Order, progress: Progress) -> AsyncIterator[Run]:
     """Hold the collection's lock, record the run, and record how it ended.
 
-    A collection that is new and that nothing came into is not left behind.
+    A collection that is new and that nothing came into is not left behind. Where the budget is
+    reached, what is done inside ends there, and the run counts as interrupted.
     """
     began = time.perf_counter()
     async with _locked(services, order, progress) as (collection, lock):
@@ -82,9 +87,10 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
             await parts.forget_ended(connection, collection)
         run_id = await record_start(services, order, collection)
         tally = Tally(progress)
+        meter = Meter(money=order.budget)
         writer: Writer | None = None
         try:
-            targets = await _targets(services, collection, order, run_id)
+            targets = await _targets(services, collection, order, run_id, meter)
             writer = Writer(
                 services=services,
                 collection=collection,
@@ -101,7 +107,7 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
                     kept(services.engine, run_id, tally),
                     open_parsers(services.settings) as parsers,
                 ):
-                    yield Run(
+                    run = Run(
                         id=run_id,
                         collection=collection,
                         targets=targets,
@@ -111,15 +117,30 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
                         parsers=parsers,
                         started=began,
                     )
+                    try:
+                        yield run
+                    except SpentUpError:
+                        writer.stopped = spent_up(services, meter)
         except BaseException as exc:
-            await record_failure(services, run_id, writer.total() if writer else Counts(), exc)
+            currency = services.prices.currency
+            counts = writer.total() if writer else Counts(sent=meter.sent, currency=currency)
+            await record_failure(services, run_id, counts, exc)
             if is_new and order.job_id is None and isinstance(exc, UnmovedError):
                 # A job may be tried again, and needs what was uploaded for it.
                 await _tidy(services, collection)
             raise
         await record_end(services, run_id, writer)
         if is_new:
-            await delete_if_empty(services, collection, finished=True)
+            await delete_if_empty(services, collection, finished=writer.stopped is None)
+
+
+def spent_up(services: Services, meter: Meter) -> str:
+    """Word that a budget is reached, and how to go on."""
+    currency = services.prices.currency
+    return (
+        f"the budget of {meter.money or 0:g} {currency} is reached, {meter.sent.cost:.6f} of it "
+        "spent; what is in stays, and the same again goes on"
+    )
 
 
 def report_of(run: Run) -> IngestReport:
@@ -132,9 +153,12 @@ def report_of(run: Run) -> IngestReport:
         model_version_id=target.version.id,
         documents=total.documents,
         chunks=total.chunks,
+        sent=total.sent,
+        currency=total.currency,
         skipped=total.skipped,
         errors=run.writer.failures,
         warnings=run.writer.warnings,
+        stopped=run.writer.stopped,
         seconds=time.perf_counter() - run.started,
     )
 
@@ -196,10 +220,15 @@ async def record_start(
 
 
 async def _targets(
-    services: Services, collection: Collection, order: Order, run_id: UUID
+    services: Services, collection: Collection, order: Order, run_id: UUID, meter: Meter
 ) -> Sequence[Target]:
     targets = await open_targets(
-        services, collection, embedder_spec=order.embedder, store=order.store
+        services,
+        collection,
+        embedder_spec=order.embedder,
+        store=order.store,
+        precision=order.precision,
+        meter=meter,
     )
     async with transaction(services.engine) as connection:
         await runs.set_index(connection, run_id, targets[0].index.id)
@@ -221,7 +250,7 @@ async def _prove_named(order: Order, writer: Writer) -> None:
 async def record_end(services: Services, run_id: UUID, writer: Writer) -> None:
     """Record that a run came to its end, and how."""
     total = writer.total()
-    status, reason = ending(total.documents, writer.failures)
+    status, reason = ending(total.documents, writer.failures, writer.stopped)
     async with transaction(services.engine) as connection:
         await runs.finish(connection, run_id, status=status, counts=total.as_json(), reason=reason)
 
@@ -231,7 +260,8 @@ async def record_failure(
 ) -> None:
     """Record that a run was stopped or failed, and why."""
     interrupted = isinstance(exc, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit)
-    status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
+    spent = isinstance(exc, SpentUpError)
+    status = RunStatus.INTERRUPTED if interrupted or spent else RunStatus.FAILED
     reason = "stopped by the user" if interrupted else f"{exc}" or type(exc).__name__
     try:
         async with transaction(services.engine) as connection:

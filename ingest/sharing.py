@@ -35,6 +35,7 @@ from search_app.catalog import collections, locks, parts, runs
 from search_app.catalog.engine import transaction
 from search_app.catalog.locks import HelpingLock, SupersededError
 from search_app.catalog.parts import Part
+from search_app.embedders.metering import Meter
 from search_app.errors import CatalogError, UnmovedError
 from search_app.types import JSON, Collection, RunStatus
 
@@ -169,7 +170,7 @@ async def help_with(
             return Helped(counts=Counts(), parts_left=0)
         collection = await collections.get(connection, assignment.collection)
     targets = await open_targets(
-        services, collection, embedder_spec=assignment.embedder, store=None
+        services, collection, embedder_spec=assignment.embedder, store=None, meter=Meter()
     )
     with Fetcher(services.settings) as fetcher:
         async with open_parsers(services.settings) as parsers:
@@ -305,11 +306,13 @@ class _Participation:
             force=assignment.force,
             as_before=assignment.as_before,
         )
+        # By a meter of its own: what this share sends is added to what the others do.
+        meter = Meter()
         self.writer = Writer(
             services=services,
             collection=collection,
             run_id=run_id,
-            targets=crew.targets,
+            targets=[target.with_meter(meter) for target in crew.targets],
             progress=self._tally,
             lock=lock,
             family=self._family,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from shlex import quote
+from typing import Self
 from uuid import UUID, uuid4
 
 from search_app import identity
@@ -12,6 +13,7 @@ from search_app.catalog import indexes, models
 from search_app.catalog.engine import transaction
 from search_app.catalog.models import CanaryVector
 from search_app.embedders.base import Embedder
+from search_app.embedders.metering import Counted, Meter
 from search_app.errors import ConfigurationError, EmbedderError, InvalidInputError, StoreError
 from search_app.identity import Outcome
 from search_app.lexical import check_analyzer
@@ -26,27 +28,43 @@ class Target:
     index: Index
     version: ModelVersion
     canaries: Sequence[CanaryVector]
-    embedder: Embedder
+    embedder: Counted
     store: VectorStore
+
+    def with_meter(self, meter: Meter) -> Self:
+        """Give the same target, what it sends counted by another meter."""
+        return replace(self, embedder=self.embedder.with_meter(meter))
 
 
 async def open_targets(
-    services: Services, collection: Collection, *, embedder_spec: str | None, store: str | None
+    services: Services,
+    collection: Collection,
+    *,
+    embedder_spec: str | None,
+    store: str | None,
+    precision: str | None = None,
+    meter: Meter,
 ) -> list[Target]:
     """Open every index of the collection that is not retired, making the first where none is.
 
     The active one comes first. An embedder named by the user is taken for it, and has to prove
-    itself like any other; the rest use the one they were registered with.
+    itself like any other; the rest use the one they were registered with. ``meter`` counts what
+    any of them sends.
 
     Raises:
-        InvalidInputError: the collection already lives in another store than asked for.
+        InvalidInputError: the collection already lives in another store than asked for, is searched
+            by other numbers, or money is limited and nobody says what a model costs.
         ConfigurationError: an embedder or store is not known.
         EmbedderError: an embedder does not answer.
     """
     async with transaction(services.engine) as connection:
         found = await indexes.live(connection, collection)
     if not found:
-        found = [await _create(services, collection, embedder_spec, store)]
+        found = [
+            await _create(
+                services, collection, embedder_spec, store=store, precision=precision, meter=meter
+            )
+        ]
     targets = []
     for index in sorted(found, key=lambda index: index.state is not IndexState.ACTIVE):
         answering = index.state is IndexState.ACTIVE or len(found) == 1
@@ -57,8 +75,14 @@ async def open_targets(
                 "leave --store out, or build an index there: "
                 f"ingest reindex --collection {quote(collection.name)} --store {store}"
             )
+        if precision not in (None, index.precision) and answering:
+            raise InvalidInputError(
+                f"collection {collection.name!r} is searched as {index.precision}, not as "
+                f"{precision}; leave --precision out, or build an index of that: "
+                f"ingest reindex --collection {quote(collection.name)} --precision {precision}"
+            )
         with kept_beside(index):
-            target = await open_target(services, index, chosen)
+            target = await open_target(services, index, chosen, meter=meter)
         if len(found) == 1 and index.state is IndexState.BUILDING:
             # Searches find a collection's first index only once there is something to search in.
             async with transaction(services.engine) as connection:
@@ -82,10 +106,31 @@ def kept_beside(index: Index) -> Iterator[None]:
         ) from exc
 
 
-async def open_target(services: Services, index: Index, embedder_spec: str | None = None) -> Target:
+def metered(services: Services, spec: str, meter: Meter) -> Counted:
+    """Get the embedder that a spec names, counted by a meter.
+
+    Raises:
+        ConfigurationError: the spec names none, or prices cannot be read.
+        InvalidInputError: money is limited, and nobody says what it costs.
+    """
+    embedder, price = services.embedder(spec), services.price(spec)
+    if meter.money is not None and price is None:
+        raise InvalidInputError(
+            f"a budget cannot be kept to: what {spec} costs is not known; set "
+            "UNMOVED_EMBEDDING_PRICE to the price of a million tokens, or name it in the file of "
+            "UNMOVED_PRICES"
+        )
+    amount = None if price is None else price.amount
+    return Counted(embedder, meter, services.tokens, price=amount)
+
+
+async def open_target(
+    services: Services, index: Index, embedder_spec: str | None = None, *, meter: Meter
+) -> Target:
     """Open one index, with room made for it in its store.
 
     Raises:
+        InvalidInputError: money is limited and nobody says what its model costs.
         ConfigurationError: the embedder or store is not known.
         StoreError: the store cannot be reached.
     """
@@ -96,22 +141,29 @@ async def open_target(services: Services, index: Index, embedder_spec: str | Non
     # Before anything is written: a missing package shall not stop a run half-way.
     check_analyzer(services.settings.analyzer)
     # Again on every run: a run may have died between the catalog's row and this.
-    await store.create(index.id, version.identity.dimensions)
+    await store.create(index.id, version.identity.dimensions, index.precision)
     return Target(
         index=index,
         version=version,
         canaries=canaries,
-        embedder=services.embedder(embedder_spec or version.spec),
+        embedder=metered(services, embedder_spec or version.spec, meter),
         store=store,
     )
 
 
 async def _create(
-    services: Services, collection: Collection, embedder_spec: str | None, store: str | None
+    services: Services,
+    collection: Collection,
+    embedder_spec: str | None,
+    *,
+    store: str | None,
+    precision: str | None,
+    meter: Meter,
 ) -> Index:
     settings = services.settings
-    embedder = services.embedder(embedder_spec or settings.embedder)
+    embedder = metered(services, embedder_spec or settings.embedder, meter)
     name = store or settings.store
+    searched_as = services.precision(name, precision)
     # Before the index is named in the catalog: a wrong address shall not bind the collection to it.
     await services.store(name).ping()
     version = await register(services, embedder)
@@ -122,6 +174,7 @@ async def _create(
             model_version_id=version.id,
             chunking=chunking_for(settings.chunk_tokens, version),
             store=name,
+            precision=searched_as,
             state=IndexState.BUILDING,
         )
 

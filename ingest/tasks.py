@@ -139,6 +139,8 @@ def make_app(services: Services, tell: Tell) -> App:
             prune=prune,
             embedder=given.get("embedder"),
             store=given.get("store"),
+            precision=given.get("precision"),
+            budget=given.get("budget"),
             # Whoever asks through a page or the API cannot know how a table was read before.
             as_before="load" not in given,
             load=plain.with_kept(given.get("load", {})),
@@ -285,8 +287,11 @@ def _checked(report: Outcome) -> dict[str, JSON]:
     """Give the counts of a run that did something.
 
     Raises:
-        JobFailedError: every source of it failed, or an index is not complete.
+        JobFailedError: every source of it failed, an index is not complete, or a budget is
+            reached.
     """
+    if isinstance(report, IngestReport | ReindexReport) and report.stopped is not None:
+        raise JobFailedError(report.stopped)
     if isinstance(report, ReindexReport):
         if not report.complete:
             raise JobFailedError(

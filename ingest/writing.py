@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingest.embedding import Work, Written, make_vectors
+from ingest.embedding import Work, Written, keep_vectors, make_vectors
 from ingest.opening import OpenSource
 from ingest.plan import PlannedChunk, PlannedDocument
 from ingest.reading import Reading
@@ -29,7 +29,7 @@ from search_app.catalog.documents import KnownDocument
 from search_app.catalog.engine import retried, transaction
 from search_app.catalog.history import NewEvent
 from search_app.catalog.locks import WritingLock
-from search_app.errors import SourceError
+from search_app.errors import SourceError, SpentUpError
 from search_app.types import Collection, Failure, IndexState
 
 SEGMENT = 512
@@ -96,12 +96,16 @@ class Writer:
         self._proved: set[UUID] = set()
         self._refused: dict[UUID, str] = {}
         self._family = family
-        self.counts = Counts()
+        self.meter = targets[0].embedder.meter
+        """Counts what the targets send, all of them."""
+        self.counts = Counts(sent=self.meter.sent, currency=services.prices.currency)
         """What this writer did itself."""
         self.others = Counts()
         """What others did for the same run, as whoever made this writer knows."""
         self.failures: list[Failure] = []
         self.warnings: list[str] = []
+        self.stopped: str | None = None
+        """Why the run ended before all was in; None where it did not."""
 
     async def write(self, reading: Reading) -> None:
         """Take in one stretch; embeds whenever a segment is full."""
@@ -123,7 +127,11 @@ class Writer:
             await self.flush()
 
     async def flush(self) -> None:
-        """Embed, prove and write the segment gathered, and show what is complete with it."""
+        """Embed, prove and write the segment gathered, and show what is complete with it.
+
+        Raises:
+            SpentUpError: money was enough for a part of it only, which is in.
+        """
         segment, self._segment = self._segment, Segment()
         written: dict[UUID, Written] = {}
         for target in self.targets:
@@ -145,6 +153,7 @@ class Writer:
             self._refused.update(made.refused)
             if made.embedded:
                 await self.prove(target)
+                await keep_vectors(self._services, target, made)
             await self._lock.check()
             await target.store.upsert(target.index.id, made.points)
             written[target.index.id] = made
@@ -152,11 +161,18 @@ class Writer:
             self.counts.chunks.reused += made.reused
             self._progress.written(embedded=made.embedded, reused=made.reused)
         await self._lock.check()
+        waiting = {document for made in written.values() for document in made.waiting}
+        # They stay pending, and so do their sources: the next run finishes them.
+        segment.complete = [
+            change for change in segment.complete if change.document.id not in waiting
+        ]
         refused = await self._set_aside_refused(segment)
         await self._update_fields(segment.complete)
         await self._show(segment, written)
         await self._drop_refused(refused)
         await self._sweep(segment)
+        if waiting:
+            raise SpentUpError(f"no money is left for {len(waiting):,} documents")
 
     async def check(self) -> None:
         """Return if nobody else may be writing.
@@ -168,7 +184,7 @@ class Writer:
 
     def total(self) -> Counts:
         """Add up what this writer did and what others did for the same run."""
-        total = Counts(skipped=self.counts.skipped)
+        total = Counts(skipped=self.counts.skipped, currency=self.counts.currency)
         total.add(self.counts.as_json())
         total.add(self.others.as_json())
         return total

@@ -88,6 +88,7 @@ def _print(found: "Provenance", checked: "Verification | None") -> None:
         "run": made,
         "taken over by": str(record.copied_by_run_id) if record.copied_by_run_id else "",
         "request": f"text {record.batch_position + 1} of {record.batch_size}",
+        "pieces": f"{record.pieces}, averaged: too long for the model" if record.pieces > 1 else "",
         "length received": f"{record.norm:.6g}",
         "sent SHA-256": record.sent_hash.hex(),
         "received SHA-256": record.received_hash.hex(),

@@ -12,7 +12,7 @@ from search_app.catalog import chunks, collections, documents, indexes, models, 
 from search_app.catalog.chunks import Passage, indexed_text
 from search_app.catalog.engine import reading
 from search_app.catalog.records import VectorRecord
-from search_app.embedders.batching import normalise
+from search_app.embedders.pieces import embed_in_pieces
 from search_app.errors import InvalidInputError, ModelMismatchError, NotFoundError
 from search_app.identity import SAME_MODEL_LIMIT, distance
 from search_app.types import JSON, Collection, Index, ModelVersion, Run, Vector
@@ -115,8 +115,11 @@ async def provenance_of(
 async def verify(services: Services, found: Provenance) -> Verification:
     """Embed the text of a passage once more, alone, and compare with the stored vector.
 
+    A text that was too long for the model is sent in pieces, as it was then.
+
     Raises:
         NotFoundError: the store has no vector of it, though the catalog has a record.
+        InvalidInputError: it would be cut into another number of pieces now.
         ModelMismatchError: what answers has other dimensions.
         EmbedderError: it does not answer, or refuses.
         StoreError: the store does not answer.
@@ -124,8 +127,13 @@ async def verify(services: Services, found: Provenance) -> Verification:
     stored = await _stored(services, found)
     embedder = services.embedder(found.version.spec)
     text = found.sent.removeprefix(found.version.identity.document_prefix)
-    unit, _ = normalise(await embedder.embed([text], "document"))
-    vector: Vector = unit[0]
+    pieces = found.record.pieces
+    vector = await embed_in_pieces(embedder, text, "document", pieces)
+    if vector is None:
+        raise InvalidInputError(
+            f"the text was sent in {pieces} pieces, since it was too long for {embedder.spec}, and "
+            "would be cut into another number now: what the model reads at most has changed"
+        )
     if vector.shape != stored.shape:
         raise ModelMismatchError(
             f"another model answers: {embedder.spec} gives {len(vector)} dimensions, the vector in "
@@ -164,6 +172,7 @@ def provenance_json(found: Provenance) -> dict[str, JSON]:
         "norm": record.norm,
         "batch_size": record.batch_size,
         "batch_position": record.batch_position,
+        "pieces": record.pieces,
         "embedded_at": record.created_at,
     }
 

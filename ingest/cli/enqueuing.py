@@ -91,6 +91,8 @@ async def _enqueue(
             load=request.load.as_json(),
             embedder=request.embedder,
             store=request.store,
+            precision=request.precision,
+            budget=request.budget,
             queue=wish.queue or QUEUE,
         )
         if not await jobs.worker_alive(services.engine):

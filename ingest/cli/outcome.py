@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ingest.cli.tables import sent_line
 from search_app.console import NOTHING_DONE, OK, SOME_FAILED, print_json, printable
 from search_app.types import RunStatus
 
@@ -17,6 +18,7 @@ EXIT_CODES = {
     RunStatus.SUCCEEDED: OK,
     RunStatus.PARTIAL: SOME_FAILED,
     RunStatus.FAILED: NOTHING_DONE,
+    RunStatus.INTERRUPTED: SOME_FAILED,
 }
 
 
@@ -32,7 +34,7 @@ def tell(report: "IngestReport", *, as_json: bool, quiet: bool, shown: bool) -> 
         print_json(report.as_json())
     else:
         _print(report, quiet=quiet, shown=shown)
-    status, _ = ending(report.documents, report.errors)
+    status, _ = ending(report.documents, report.errors, report.stopped)
     raise typer.Exit(EXIT_CODES[status])
 
 
@@ -47,8 +49,12 @@ def _print(report: "IngestReport", *, quiet: bool, shown: bool) -> None:
     if not shown:
         for failure in report.errors:
             typer.echo(printable(f"failed  {failure.source}: {failure.reason}"), err=True)
+    if report.stopped is not None:
+        typer.echo(report.stopped, err=True)
     if quiet:
         return
+    from search_app.embedders.metering import as_json as sent_json
+
     documents, chunks = report.documents, report.chunks
     typer.echo(
         f"documents  {documents.added:,} added · {documents.updated:,} updated · "
@@ -61,4 +67,6 @@ def _print(report: "IngestReport", *, quiet: bool, shown: bool) -> None:
         f"chunks     {chunks.embedded:,} embedded · {chunks.reused:,} reused · "
         f"{chunks.removed:,} removed"
     )
+    if report.sent.requests:
+        typer.echo(f"sent       {sent_line(sent_json(report.sent), report.currency)}")
     typer.echo(f"collection {report.collection} · run {report.run_id} · {report.seconds:.1f} s")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.cli.app import app
-from ingest.cli.tables import named, short
+from ingest.cli.tables import Budget, named, sent_line, short
 from search_app.config import Settings, load_settings
 from search_app.console import OK, SOME_FAILED, print_json, printable, wait_for
 from search_app.errors import InvalidInputError
@@ -29,9 +29,17 @@ def reindex(
     store: Annotated[
         str, typer.Option(help="pgvector or qdrant; that of the active index if unset.")
     ] = "",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="What numbers it searches by: float32, float16, int8 or binary; those of the "
+            "active index if unset."
+        ),
+    ] = "",
     chunk_tokens: Annotated[
         int, typer.Option(min=0, help="Most tokens of a passage; as now if unset.")
     ] = 0,
+    budget: Budget = None,
     *,
     force: Annotated[
         bool, typer.Option("--force", help="Build one even if it is like the active one.")
@@ -46,7 +54,7 @@ def reindex(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
 ) -> None:
-    """Build a second index beside the active one, with another model, store or length of passages.
+    """Build a second index beside the active one: another model, store, precision or length.
 
     Texts are taken from the catalog; where the model stays, vectors are copied. Searches and
     ingests go on meanwhile, and what is ingested is in both. Stopped at any point, the same command
@@ -62,8 +70,10 @@ def reindex(
         collection=named(collection, settings),
         embedder=embedder or None,
         store=store or None,
+        precision=precision or None,
         chunk_tokens=chunk_tokens or None,
         force=force,
+        budget=budget,
     )
     if enqueue:
         job = wait_for(_enqueue(settings, request, queue), settings)
@@ -100,8 +110,10 @@ async def _enqueue(settings: Settings, request: "ReindexRequest", queue: str) ->
             collection=request.collection,
             embedder=request.embedder,
             store=request.store,
+            precision=request.precision,
             chunk_tokens=request.chunk_tokens,
             force=request.force,
+            budget=request.budget,
             queue=queue or QUEUE,
         )
         if not await jobs.worker_alive(services.engine):
@@ -120,11 +132,15 @@ async def _run(
 
 
 def _print(report: "ReindexReport", *, quiet: bool, shown: bool) -> None:
+    from search_app.embedders.metering import as_json as sent_json
+
     if not shown:
         for failure in report.errors:
             typer.echo(printable(f"failed  {failure.source}: {failure.reason}"), err=True)
     index = short(report.index_id)
-    if not report.complete:
+    if report.stopped is not None:
+        typer.echo(report.stopped, err=True)
+    elif not report.complete:
         typer.echo(
             f"index {index} is not complete: {report.missing:,} of {report.passages:,} passages "
             f"have no vector, {report.uncut:,} documents could not be cut; the same command tries "
@@ -137,7 +153,11 @@ def _print(report: "ReindexReport", *, quiet: bool, shown: bool) -> None:
         f"passages   {report.embedded:,} embedded · {report.copied:,} copied · "
         f"{report.passages:,} in all"
     )
-    typer.echo(f"index      {index} · {report.state} · {report.model} · {report.store}")
+    if report.sent.requests:
+        typer.echo(f"sent       {sent_line(sent_json(report.sent), report.currency)}")
+    typer.echo(
+        f"index      {index} · {report.state} · {report.model} · {report.store}, {report.precision}"
+    )
     typer.echo(f"collection {report.collection} · run {report.run_id} · {report.seconds:.1f} s")
     if report.complete:
         typer.echo(

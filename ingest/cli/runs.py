@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.cli.app import app
-from ingest.cli.tables import AsJson, Offset, amount, print_table, short, when
+from ingest.cli.tables import (
+    AsJson,
+    Offset,
+    amount,
+    cost_of,
+    print_table,
+    sent_line,
+    short,
+    when,
+)
 from search_app.config import Settings, load_settings
 from search_app.console import print_json, printable, wait_for
 from search_app.types import JSON, Failure, ModelVersion, Run
@@ -86,7 +95,10 @@ def _list(collection: str | None, limit: int, *, as_json: bool) -> None:
         print_json([asdict(run) for run in found])
         return
     print_table(
-        ["run", "kind", "collection", "status", "started", "s", "added", "updated", "failed"],
+        [
+            *("run", "kind", "collection", "status", "started", "s"),
+            *("added", "updated", "failed", "tokens", "cost"),
+        ],
         [_row(run) for run in found],
         empty="no runs yet; try: ingest add PATH",
     )
@@ -102,7 +114,27 @@ def _row(run: Run) -> list[str]:
         when(run.started_at),
         _seconds(run),
         *(f"{documents.get(name, 0):,}" for name in ("added", "updated", "failed")),
+        *_sent(run),
     ]
+
+
+def _sent(run: Run) -> tuple[str, str]:
+    """Say how many tokens the model was sent and what that cost; runs of before were not asked."""
+    sent = run.counts.get("sent")
+    if sent is None:
+        return "-", "-"
+    about = "~" if sent["estimated_tokens"] else ""
+    return f"{about}{sent['tokens']:,}", cost_of(sent, run.counts.get("currency", ""))
+
+
+def _counter(sent: JSON) -> str:
+    """Say which tokenizer counted."""
+    estimated = sent["estimated_tokens"]
+    if not estimated:
+        return "the model's own tokenizer"
+    if estimated == sent["tokens"]:
+        return "the bundled tokenizer, near enough for most models"
+    return f"the models' own tokenizers, {estimated:,} of them by the bundled one"
 
 
 def _seconds(run: Run) -> str:
@@ -198,7 +230,10 @@ def _print_run(shown: _Shown, offset: int) -> None:
         **{f"library {name}": version for name, version in sorted(run.library_versions.items())},
     }
     for noun, counted in run.counts.items():
-        if isinstance(counted, dict):
+        if noun == "sent":
+            rows[noun] = sent_line(counted, run.counts.get("currency", ""))
+            rows["tokens counted by"] = _counter(counted)
+        elif isinstance(counted, dict):
             rows[noun] = ", ".join(f"{number:,} {name}" for name, number in counted.items())
     width = max(map(len, rows))
     for name, value in rows.items():

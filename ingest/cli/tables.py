@@ -1,7 +1,7 @@
 """What the commands that list things share: tables, short ids, options."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -9,11 +9,21 @@ import typer
 
 from search_app.config import Settings
 from search_app.console import printable
+from search_app.types import JSON
 
 UNBOUND_WIDTH = 200
 """Columns of a table that goes into a file or a pipe."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Most money that may be spent, in the currency of the prices; what was done by then "
+        "stays, and the same command goes on.",
+        metavar="AMOUNT",
+    ),
+]
 Offset = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="How many to pass over.")]
 
 
@@ -35,6 +45,23 @@ def short(identity: object) -> str:
 def when(moment: datetime) -> str:
     """Write a time as the clock on the wall shows it."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def sent_line(sent: Mapping[str, JSON], currency: str) -> str:
+    """Sum up what a model was sent, as a run keeps it."""
+    tokens = f"{sent.get('tokens', 0):,} tokens"
+    if sent.get("estimated_tokens"):
+        tokens = f"about {tokens}"
+    texts, requests = (sent.get(name, 0) for name in ("texts", "requests"))
+    parts = [amount(texts, "text"), amount(requests, "request"), tokens, cost_of(sent, currency)]
+    return " · ".join(parts)
+
+
+def cost_of(sent: Mapping[str, JSON], currency: str) -> str:
+    """Write what something costs, as far as that is known."""
+    if sent.get("unpriced_tokens"):
+        return "cost not known"
+    return f"{sent.get('cost', 0):,.6f} {currency}" if sent.get("cost") else "free"
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:

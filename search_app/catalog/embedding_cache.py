@@ -12,14 +12,18 @@ from uuid import UUID
 
 import numpy as np
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from search_app.catalog.bulk import insert_rows
+from search_app.catalog.engine import reading, transaction
 from search_app.catalog.tables import embedding_cache
 from search_app.types import Kind, Vector
 
 _SHARE_LEFT = 0.9
 """How much of what may be kept is left once it is too much, so that it happens rarely."""
+
+_STEPS = 20
+"""After so many parts of what may be kept were added, it is seen whether that is too much."""
 
 _TRIMMING = 7_236_117_462
 """Any number that only this product locks: one process trims at a time."""
@@ -189,3 +193,38 @@ async def kept(connection: AsyncConnection, model_version_id: UUID | None = None
     """Say how much is kept for which model version and kind, or for one model version."""
     rows = await connection.execute(_KEPT, {"model_version_id": model_version_id})
     return [Kept(**{**row, "bytes": int(row["bytes"])}) for row in rows.mappings()]
+
+
+class VectorCache:
+    """The vectors that are kept, within the limits that the settings say; one for each process."""
+
+    def __init__(self, engine: AsyncEngine, *, most_bytes: int, days: int) -> None:
+        """Keep at most so many bytes of vectors (0: none), for so many days (0: no limit)."""
+        self._engine = engine
+        self._most_bytes = most_bytes
+        self._days = days
+        self._until_trim = 0
+        """Bytes that may be added before it is seen again whether they are too many."""
+
+    async def find(
+        self, model_version_id: UUID, kind: Kind, sent_hashes: Sequence[bytes]
+    ) -> dict[bytes, CachedVector]:
+        """Find the vectors of texts; whoever takes one over sees that it hashes to what it says."""
+        if not self._most_bytes or not sent_hashes:
+            return {}
+        async with reading(self._engine) as connection:
+            return await find(connection, model_version_id, kind, sent_hashes)
+
+    async def put(
+        self, model_version_id: UUID, kind: Kind, vectors: Sequence[CachedVector]
+    ) -> None:
+        """Keep vectors; the model that gave them has proved itself since."""
+        if not self._most_bytes or not vectors:
+            return
+        async with transaction(self._engine) as connection:
+            await put(connection, model_version_id, kind, vectors)
+        self._until_trim -= sum(each.vector.nbytes for each in vectors)
+        if self._until_trim < 0:
+            async with transaction(self._engine) as connection:
+                await trim(connection, most_bytes=self._most_bytes, days=self._days)
+            self._until_trim = self._most_bytes // _STEPS

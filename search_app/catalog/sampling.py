@@ -25,6 +25,7 @@ class Drawn:
     batch_size: int
     batch_position: int
     created_at: datetime
+    pieces: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ _DRAW = text("""
 """)
 _BY_IDS = text("""
     SELECT r.chunk_id, c.document_id, d.title, c.context, c.text, c.tokens, r.run_id, r.sent_hash,
-           r.stored_hash, r.batch_size, r.batch_position, r.created_at
+           r.stored_hash, r.batch_size, r.batch_position, r.created_at, r.pieces
     FROM vector_records r
     JOIN chunks c ON c.id = r.chunk_id
     JOIN documents d ON d.id = c.document_id

@@ -76,6 +76,11 @@ class Meter:
         """Count a request no longer that was refused as a whole."""
         self._add(request, -1)
 
+    def spent_elsewhere(self, cost: float) -> None:
+        """Take off what is left, what something else spent that is counted there."""
+        if self.money is not None:
+            self.money = max(0.0, self.money - cost)
+
     def _add(self, request: Sent, sign: int) -> None:
         for name, number in vars(request).items():
             setattr(self.sent, name, getattr(self.sent, name) + sign * number)
@@ -98,7 +103,11 @@ class Counted(Embedder):
         self.price = price
         self._inner = inner
         self._counter = tokens
-        self._count = lru_cache(_REMEMBERED)(self._counted)
+        self._count = lru_cache(_REMEMBERED)(self._tokens_of)
+
+    def with_meter(self, meter: Meter) -> "Counted":
+        """Give the same embedder, counted by another meter."""
+        return Counted(self._inner, meter, self._counter, price=self.price)
 
     async def describe(self) -> ModelIdentity:
         """Say what the embedder says; what it may send for that is too little to be counted."""
@@ -153,7 +162,7 @@ class Counted(Embedder):
         """Give what so many tokens cost; None where the price is not known."""
         return None if self.price is None else tokens * self.price / 1e6
 
-    def _counted(self, text: str, kind: Kind) -> tuple[int, bool]:
+    def _tokens_of(self, text: str, kind: Kind) -> tuple[int, bool]:
         """Count tokens, and say whether that is an estimate."""
         own = self._inner.count_tokens(text, kind)
         if own is not None:

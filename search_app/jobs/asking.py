@@ -42,6 +42,8 @@ async def enqueue_ingest(
     load: Mapping[str, JSON] | None = None,
     embedder: str | None = None,
     store: str | None = None,
+    precision: str | None = None,
+    budget: float | None = None,
     queue: str = QUEUE,
 ) -> Job:
     """Ask for paths or web addresses to be ingested; the collection need not exist yet.
@@ -56,7 +58,13 @@ async def enqueue_ingest(
     """
     check_arguments(arguments)
     check_queue(queue)
-    given = {"load": load, "embedder": embedder, "store": store}
+    given = {
+        "load": load,
+        "embedder": embedder,
+        "store": store,
+        "precision": precision,
+        "budget": budget,
+    }
     async with transaction(engine) as connection:
         return await enqueue_ingest_with(
             connection,
@@ -156,8 +164,10 @@ async def enqueue_reindex(
     collection: str,
     embedder: str | None = None,
     store: str | None = None,
+    precision: str | None = None,
     chunk_tokens: int | None = None,
     force: bool = False,
+    budget: float | None = None,
     queue: str = QUEUE,
 ) -> Job:
     """Ask for an index to be built beside the active one; what is None is as there.
@@ -166,7 +176,13 @@ async def enqueue_reindex(
         NotFoundError: there is no such collection.
     """
     check_queue(queue)
-    given = {"embedder": embedder, "store": store, "chunk_tokens": chunk_tokens}
+    given = {
+        "embedder": embedder,
+        "store": store,
+        "precision": precision,
+        "chunk_tokens": chunk_tokens,
+        "budget": budget,
+    }
     arguments = {name: value for name, value in given.items() if value is not None}
     async with transaction(engine) as connection:
         await collections.get(connection, collection)

@@ -108,6 +108,7 @@ async def ingest(
         arguments=body.arguments,
         force=body.force,
         prune=body.prune,
+        budget=body.budget,
     )
     return await asked(services, response, job)
 

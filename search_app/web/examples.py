@@ -26,6 +26,15 @@ _RUN_EXAMPLE: Mapping[str, JSON] = {
     "counts": {
         "documents": {"added": 41, "updated": 2, "unchanged": 310, "removed": 0, "failed": 1},
         "chunks": {"embedded": 512, "reused": 12, "removed": 9},
+        "sent": {
+            "texts": 548,
+            "requests": 69,
+            "tokens": 118204,
+            "estimated_tokens": 0,
+            "unpriced_tokens": 0,
+            "cost": 0.00236408,
+        },
+        "currency": "USD",
     },
     "reason": None,
     "errors": 1,

@@ -36,6 +36,10 @@ class IngestBody(Model):
         False
     )
     prune: Annotated[bool, Field(description="Remove documents whose files are gone")] = False
+    budget: Annotated[
+        float | None,
+        Field(ge=0, description="Most money that may be spent, in the currency of the prices"),
+    ] = None
 
 
 class RemoveBody(Model):

@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, JSON] = {
         "norm": 1.0,
         "batch_size": 32,
         "batch_position": 7,
+        "pieces": 1,
         "embedded_at": OTHERS["document"]["created_at"],
     },
     "verification": {

@@ -21,8 +21,9 @@ class ProvenanceJson(Model):
     ``sent`` is the text that was sent, prefix included; where ``sent_as_recorded`` is false, it is
     what would be sent now. ``sent_hash`` is of the text that was sent, ``received_hash`` of the
     float32 bytes that came back, ``stored_hash`` of those in the store; ``norm`` is the length
-    before normalising. ``batch_position`` counts from 0. A vector that was not embedded but taken
-    over from an equal text names the run that did so in ``copied_by_run_id``.
+    before normalising. ``batch_position`` counts from 0. A text that was too long for the model
+    was sent in several ``pieces``, and its vector is their mean. A vector that was not embedded but
+    taken over from an equal text names the run that did so in ``copied_by_run_id``.
     """
 
     model_config = _example("provenance")
@@ -45,6 +46,7 @@ class ProvenanceJson(Model):
     norm: float
     batch_size: int
     batch_position: int
+    pieces: int
     embedded_at: datetime | None
 
 
