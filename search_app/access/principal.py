@@ -17,13 +17,13 @@ from search_app.access.scopes import Scope
 class Principal:
     """Somebody who asks. ``collections`` are those that may be seen, None for all of them.
 
-    ``key_id`` is None of those who need no key: visitors of a server that has none yet.
+    ``key_label`` is None of those who need no key: visitors of a server that has none yet.
     """
 
     name: str
     scopes: frozenset[Scope]
     collections: frozenset[UUID] | None
-    key_id: UUID | None = None
+    key_label: str | None = None
 
     @property
     def everywhere(self) -> bool:
