@@ -39,10 +39,8 @@ _RESETS = (
 _LONGEST_RESET_S = 60.0
 """Such headers say when everything may be sent again; something may be earlier."""
 
-_DURATION = re.compile(
-    r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m(?!s))?"
-    r"(?:(?P<seconds>\d+(?:\.\d+)?)s?(?!\d|m))?(?:(?P<milliseconds>\d+(?:\.\d+)?)ms)?"
-)
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_SECONDS = re.compile(r"\d+(?:\.\d+)?")
 
 
 class CallFailedError(Exception):
@@ -184,6 +182,8 @@ def _advice(failed: CallFailedError, request: Request) -> list[str]:
         advice.append(_longest(request))
     if too_long:
         advice.append("UNMOVED_CHUNK_TOKENS makes shorter chunks")
+    if failed.is_spent:
+        advice.append("what was paid for is used up: look at usage and billing at the provider")
     hint = failed.advice or service.hints.get(status, "")
     return [*advice, hint] if hint else advice
 
@@ -225,6 +225,8 @@ def _retry_delay(body: JSON) -> float | None:
 
 def _duration(text: str) -> float | None:
     """Read a span such as ``6m0s``, ``1.5s``, ``20ms``, or plain seconds."""
+    if _SECONDS.fullmatch(text.strip()):
+        return float(text)
     found = _DURATION.fullmatch(text.strip())
     if found is None or not any(found.groups()):
         return None

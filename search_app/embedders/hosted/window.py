@@ -79,11 +79,11 @@ class Window:
 
     def was_too_many(self, place: Place) -> None:
         """Shrink; once for all that were under way together."""
-        below = max(1, place.rank - 1)
+        below = place.rank - 1
         if place.era == self._era:
             self._era += 1
-            self.size = max(1, min(self.size, place.rank) // 2)
-            self._ceiling = below
+            self.size = max(1, min(self.size, max(place.rank, self.under_way)) // 2)
+            self._ceiling = max(self.size, below)
             self._hold = self._rounds = min(max(2 * self._hold, FIRST_HOLD), LONGEST_HOLD)
             self._well = 0
         elif place.era == self._era - 1:
