@@ -120,7 +120,7 @@ class Collection:
 class Precision(StrEnum):
     """What numbers an index searches vectors by; the float32 ones are kept beside them.
 
-    ``BINARY`` keeps one bit of each: whether it is above 0.
+    ``BINARY`` keeps a bit or two of each: whether it is above its mean, or how far.
     """
 
     FLOAT32 = "float32"

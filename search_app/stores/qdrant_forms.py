@@ -24,7 +24,7 @@ _BITS: Mapping[Precision, int] = {
     Precision.FLOAT32: 32,
     Precision.FLOAT16: 16,
     Precision.INT8: 8,
-    Precision.BINARY: 1,
+    Precision.BINARY: 2,
 }
 _FLOAT_BYTES = 4
 _LINK_BYTES = 4
@@ -52,7 +52,11 @@ def vectors_for(dimensions: int, precision: Precision) -> Mapping[str, models.Ve
 
 def _quantization(precision: Precision) -> models.QuantizationConfig:
     if precision is Precision.BINARY:
-        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+        # By one bit, which only says whether a number is above 0, 67 to 77 % of the true ten
+        # nearest of the bundled model's vectors were found; two tell more, about the mean of each.
+        two = models.BinaryQuantizationEncoding.TWO_BITS
+        config = models.BinaryQuantizationConfig(always_ram=True, encoding=two)
+        return models.BinaryQuantization(binary=config)
     return models.ScalarQuantization(
         scalar=models.ScalarQuantizationConfig(
             type=models.ScalarType.INT8, quantile=_QUANTILE, always_ram=True
@@ -85,7 +89,7 @@ def quantization_for(
 
 
 def reckoned(points: int, dimensions: int, precision: Precision) -> StoreSize:
-    """Work out what vectors take, with a graph of two times ``HNSW_LINKS`` links a point."""
+    """Work out what vectors take at most, with a graph of 2 × ``HNSW_LINKS`` links a point."""
     vector = (_BITS[precision] * dimensions + 7) // 8
     searched = points * (vector + 2 * HNSW_LINKS * _LINK_BYTES)
     beside = 0 if precision is Precision.FLOAT32 else _FLOAT_BYTES * dimensions * points
