@@ -38,6 +38,12 @@ def add(
     store: Annotated[
         str, typer.Option(help="Where a new index keeps its vectors: pgvector or qdrant.")
     ] = "",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="What numbers a new index searches by: float32, float16, int8 or binary."
+        ),
+    ] = "",
     text_field: Annotated[
         list[str] | None, typer.Option(help="CSV and JSONL: fields that make up the text.")
     ] = None,
@@ -114,6 +120,7 @@ def add(
             collection=named(collection, settings),
             embedder=embedder or None,
             store=store or None,
+            precision=precision or None,
             prune=prune,
             force=force,
             load=LoadOptions(
