@@ -69,6 +69,17 @@ async def readings_of(
     uris = [item.uri for item in batch if not isinstance(item, SourceError | Skipped)]
     async with transaction(services.engine) as connection:
         known = await sources.known(connection, options.collection, uris)
+    async for reading in read_known(options, batch, known, part):
+        yield reading
+
+
+async def read_known(
+    options: ReadOptions,
+    batch: Sequence[Found],
+    known: Mapping[str, KnownSource],
+    part: int = 0,
+) -> AsyncIterator[Reading]:
+    """Read a few sources of which it is known what they were; otherwise as ``readings_of``."""
     steps = _read(batch, known, options)
     while (reading := await asyncio.to_thread(next, steps, None)) is not None:
         reading.part = part

@@ -181,14 +181,22 @@ async def _create(
 
 def chunking_for(wanted: int, version: ModelVersion) -> Chunking:
     """Keep chunks well below the model's limit: headings and prefix are embedded with them."""
-    limit = most_tokens(version)
-    return Chunking(max_tokens=wanted if limit is None else min(wanted, limit))
+    return chunking_for_limit(wanted, version.identity.max_tokens)
+
+
+def chunking_for_limit(wanted: int, limit: int | None) -> Chunking:
+    """Cut as wanted, but well below so many tokens; None: whatever is wanted."""
+    return Chunking(max_tokens=wanted if limit is None else min(wanted, _share_of(limit)))
 
 
 def most_tokens(version: ModelVersion) -> int | None:
     """Say how many tokens a chunk may have for a model; None where it names no limit."""
     limit = version.identity.max_tokens
-    return None if limit is None else limit * 3 // 4
+    return None if limit is None else _share_of(limit)
+
+
+def _share_of(limit: int) -> int:
+    return limit * 3 // 4
 
 
 async def register(services: Services, embedder: Embedder) -> ModelVersion:

@@ -8,9 +8,10 @@ import typer
 from ingest.cli.app import app
 from ingest.cli.inputs import gathered
 from ingest.cli.outcome import tell
-from ingest.cli.tables import named
+from ingest.cli.tables import Budget, named
 from search_app.config import Settings, load_settings
 from search_app.console import wait_for
+from search_app.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from ingest.pipeline import IngestRequest
@@ -75,7 +76,16 @@ def add(
         str,
         typer.Option(help="What standard input is called, which says what reads it: notes.md."),
     ] = "",
+    budget: Budget = None,
     *,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be sent, how long that would take and what it would cost; "
+            "nothing is written or sent.",
+        ),
+    ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents whose files and pages are gone.")
     ] = False,
@@ -102,9 +112,11 @@ def add(
 
     Unchanged documents are skipped; changed ones are replaced once their new vectors are in. An
     ingest that was stopped is finished by the next one. Exit code: 0 all in, 1 some sources
-    failed, 2 nothing could be done; with --enqueue alone, 0 once the job waits.
+    failed or the budget was reached, 2 nothing could be done; with --enqueue alone, 0 once the
+    job waits.
     """
     from ingest.cli.enqueuing import Wish, check_wish, enqueue_and_tell
+    from ingest.cli.estimate import foreseen, tell_estimate
     from ingest.cli.progress import Display
     from ingest.pipeline import IngestRequest
     from ingest.report import Silent
@@ -113,6 +125,11 @@ def add(
     settings = load_settings()
     wish = Wish(wanted=enqueue, wait=wait, queue=queue, as_json=as_json, quiet=quiet)
     check_wish(wish, has_passwords=bool(password))
+    if dry_run and ("-" in (sources or []) or enqueue):
+        raise InvalidInputError(
+            "--dry-run reads what is named, here and now; leave --enqueue out, and put standard "
+            "input into a file"
+        )
     with gathered(settings, sources or [], urls=urls, name=name) as inputs:
         request = IngestRequest(
             arguments=inputs.arguments,
@@ -123,6 +140,7 @@ def add(
             precision=precision or None,
             prune=prune,
             force=force,
+            budget=budget,
             load=LoadOptions(
                 text_fields=tuple(text_field or ()),
                 meta_fields=None if meta_field is None else tuple(meta_field),
@@ -133,6 +151,10 @@ def add(
                 passwords=tuple(password or ()),
             ),
         )
+        if dry_run:
+            told = wait_for(foreseen(settings, request), settings)
+            tell_estimate(told, settings, as_json=as_json)
+            return
         if wish.wanted:
             enqueue_and_tell(settings, request, inputs.upload, wish)
         display = None if as_json or quiet else Display(inputs.arguments, exclude or ())

@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from search_app.catalog import models, runs
 from search_app.catalog.bulk import insert_rows
 from search_app.catalog.engine import reading, transaction
 from search_app.catalog.tables import embedding_cache
@@ -113,6 +114,23 @@ async def find(
     }
 
 
+_KNOWN = text("""
+    SELECT sent_hash FROM embedding_cache
+    WHERE model_version_id = :model_version_id AND kind = :kind AND sent_hash = ANY(:sent_hashes)
+""")
+
+
+async def known(
+    connection: AsyncConnection,
+    model_version_id: UUID,
+    kind: Kind,
+    sent_hashes: Sequence[bytes],
+) -> set[bytes]:
+    """Say of which texts a vector is kept."""
+    values = {"model_version_id": model_version_id, "kind": kind, "sent_hashes": list(sent_hashes)}
+    return set(await connection.scalars(_KNOWN, values))
+
+
 _AGED = text("""
     DELETE FROM embedding_cache WHERE created_at < now() - make_interval(days => :days)
 """)
@@ -173,6 +191,37 @@ async def clear(
         {"model_version_id": model_version_id, "run_id": run_id, "days": older_than_days},
     )
     return result.rowcount
+
+
+async def clear_named(
+    engine: AsyncEngine,
+    *,
+    model_version: str = "",
+    run: str = "",
+    older_than_days: int | None = None,
+) -> int:
+    """Delete vectors, and say how many; what is empty or None does not count.
+
+    Args:
+        engine: of the catalog.
+        model_version: only of the one of that id, or the beginning of it.
+        run: only those that the run of that id, or the beginning of it, embedded.
+        older_than_days: only those of before so many days.
+
+    Raises:
+        NotFoundError: no such model version or run.
+        InvalidInputError: an id names several.
+        CatalogError: the catalog does not answer.
+    """
+    async with transaction(engine) as connection:
+        version = await models.find(connection, model_version) if model_version else None
+        made_by = await runs.find(connection, run) if run else None
+        return await clear(
+            connection,
+            model_version_id=None if version is None else version.id,
+            run_id=None if made_by is None else made_by.id,
+            older_than_days=older_than_days,
+        )
 
 
 _KEPT = text("""

@@ -3,10 +3,11 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import collections, run_errors, runs
@@ -140,6 +141,42 @@ async def add_errors(
                 for offset, failure in enumerate(failures)
             ],
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast runs were: tokens sent in a second, reading and writing included; over how many."""
+
+    tokens_a_second: float
+    runs: int
+
+
+# Short runs say more of starting than of embedding, and others of what they did besides.
+_PACE = text("""
+    SELECT count(*) AS runs, sum(tokens) AS tokens, sum(seconds) AS seconds FROM (
+        SELECT (runs.counts #>> '{sent,tokens}')::bigint AS tokens,
+            extract(epoch FROM finished_at - started_at)::float8 AS seconds
+        FROM runs JOIN indexes ON indexes.id = runs.index_id
+        JOIN model_versions ON model_versions.id = indexes.model_version_id
+        WHERE model_versions.spec = :spec AND runs.status IN ('succeeded', 'partial')
+            AND runs.part_of IS NULL AND finished_at > started_at
+            AND (runs.counts #>> '{chunks,embedded}')::bigint
+                >= (runs.counts #>> '{chunks,reused}')::bigint
+            AND (runs.counts #>> '{sent,tokens}')::bigint >= :fewest
+        ORDER BY started_at DESC LIMIT :latest
+    ) AS latest
+""")
+_FEWEST_TOKENS = 20_000
+_LATEST_RUNS = 5
+
+
+async def pace(connection: AsyncConnection, spec: str) -> Pace | None:
+    """Say how fast the latest runs with an embedder were; None where none was measured."""
+    values = {"spec": spec, "fewest": _FEWEST_TOKENS, "latest": _LATEST_RUNS}
+    row = (await connection.execute(_PACE, values)).one()
+    if not row.runs or not row.seconds:
+        return None
+    return Pace(tokens_a_second=float(row.tokens) / row.seconds, runs=row.runs)
 
 
 _IN_IDS = frozenset("0123456789abcdef-")

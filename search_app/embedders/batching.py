@@ -68,7 +68,7 @@ async def embed_all(embedder: Embedder, texts: Sequence[str], kind: Kind) -> Emb
         EmbedderResponseError: an answer has the wrong count, shape or type, other dimensions than
             another answer, or holds NaN or infinity; names the text by its place, from 0.
     """
-    requests = _cut(embedder, texts, kind)
+    requests = requests_of(embedder, texts, kind)
     answers = await _send_all(embedder, requests, kind)
     sizes = [len(request) for request in requests]
     return Embedded(
@@ -78,7 +78,7 @@ async def embed_all(embedder: Embedder, texts: Sequence[str], kind: Kind) -> Emb
     )
 
 
-def _cut(embedder: Embedder, texts: Sequence[str], kind: Kind) -> list[Sequence[str]]:
+def requests_of(embedder: Embedder, texts: Sequence[str], kind: Kind) -> list[Sequence[str]]:
     """Cut texts into requests; one that alone has more tokens than a request takes goes alone."""
     most = embedder.limits.request_tokens
     size = embedder.batch_size
