@@ -233,7 +233,7 @@ def _check_vertex(project: str, location: str, api_key: str | None) -> None:
 def _require_package() -> None:
     try:
         there = importlib.util.find_spec("google.genai") is not None
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ValueError):
         there = False
     if not there:
         raise ConfigurationError(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from search_app.embedders.hosted import http
 from search_app.embedders.hosted.address import CONNECT_S, Endpoint
 from search_app.embedders.hosted.failure import CallFailedError
 from search_app.types import JSON
@@ -93,7 +94,10 @@ class Connection:
         if vertex:
             found = account.credentials or google.auth.default(scopes=_SCOPES)[0]
             self._credentials = found
+        # Made once: each takes a while, and the client would make several.
+        trusted = httpx2.create_ssl_context()
         self._http = httpx2.AsyncClient(
+            verify=trusted,
             auth=(login[0], login[1].get_secret_value()) if login else None,
             timeout=httpx2.Timeout(self._timeout_s, connect=min(self._timeout_s, CONNECT_S)),
             follow_redirects=False,
@@ -109,6 +113,8 @@ class Connection:
                 api_version="v1beta1" if vertex else "v1beta",
                 timeout=max(1, round(self._timeout_s * 1000)),
                 httpx_async_client=self._http,
+                client_args={"verify": trusted},
+                async_client_args={"verify": trusted, "ssl": trusted},
             ),
         )
 
@@ -121,8 +127,8 @@ def failed(exc: Exception) -> CallFailedError | None:
 
     if isinstance(exc, APIError):
         return _refusal(exc)
-    if isinstance(exc, httpx2.TimeoutException):
-        return CallFailedError(timed_out=True)
+    if isinstance(exc, httpx2.HTTPError | httpx2.InvalidURL):
+        return http.failed(exc)
     reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
     if isinstance(exc, GoogleAuthError):
         passing = exc.retryable or type(exc).__name__ == "TransportError"
@@ -132,9 +138,8 @@ def failed(exc: Exception) -> CallFailedError | None:
             "GOOGLE_APPLICATION_CREDENTIALS; for the Gemini API, unset UNMOVED_GOOGLE_PROJECT"
         )
         return CallFailedError(reason=reason if passing else reason + advice, refused=not passing)
-    # UnicodeDecodeError: the client reads an error's body as JSON, whatever it is.
-    known = isinstance(exc, httpx2.HTTPError | httpx2.InvalidURL | UnicodeDecodeError)
-    return CallFailedError(reason=reason) if known else None
+    # The client reads an error's body as JSON, whatever it is.
+    return CallFailedError(reason=reason) if isinstance(exc, UnicodeDecodeError) else None
 
 
 def _refusal(exc: Any) -> CallFailedError:
