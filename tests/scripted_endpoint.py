@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import socket
+import ssl
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -67,7 +68,9 @@ class ScriptedEndpoint:
 
 
 @asynccontextmanager
-async def scripted_endpoint() -> AsyncIterator[ScriptedEndpoint]:
+async def scripted_endpoint(
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[ScriptedEndpoint]:
     """Run an endpoint on a free port for as long as the context lasts."""
     endpoint = ScriptedEndpoint(url="")
     conversations: list[asyncio.Task[None]] = []
@@ -75,8 +78,9 @@ async def scripted_endpoint() -> AsyncIterator[ScriptedEndpoint]:
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         conversations.append(asyncio.create_task(endpoint.serve(reader, writer)))
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    endpoint.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    scheme = "http" if tls is None else "https"
+    endpoint.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:
         yield endpoint
     finally:

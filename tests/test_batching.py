@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from search_app.embedders.base import Embedder
+from search_app.embedders.base import Embedder, Limits
 from search_app.embedders.batching import embed_all, normalise
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.errors import EmbedderResponseError, EmbedderUnavailableError
@@ -83,6 +83,46 @@ async def test_as_many_requests_are_under_way_as_the_embedder_wants(
     embedder = ScriptedEmbedder(batch_size=2, concurrency=concurrency)
     await embed_all(embedder, _texts(10), "document")
     assert embedder.most_under_way == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "most", "expected"),
+    [
+        # In bytes they might be too many; counted, they are not.
+        ([40, 40, 40, 40], 160, [4]),
+        ([40, 40, 40, 40], 159, [3, 1]),
+        ([10, 200, 10, 10, 10, 10], 100, [1, 1, 4]),
+        ([60, 60, 60], 100, [1, 1, 1]),
+    ],
+)
+async def test_requests_keep_to_the_tokens_that_one_takes(
+    words: list[int], most: int, expected: list[int]
+) -> None:
+    class Counting(ScriptedEmbedder):
+        limits = Limits(request_tokens=most)
+
+        def count_tokens(self, text: str, kind: Kind) -> int | None:
+            del kind
+            return len(text.split())
+
+    embedder = Counting(batch_size=4)
+    texts = [" ".join(f"{number}{place}" for place in range(n)) for number, n in enumerate(words)]
+    embedded = await embed_all(embedder, texts, "document")
+    assert [len(request) for request in embedder.requests] == expected
+    alone = [await HashingEmbedder(16).embed([text], "document") for text in texts]
+    assert embedded.vectors.tobytes() == np.concatenate(alone).tobytes()
+    assert embedded.batch_sizes == [size for size in expected for _ in range(size)]
+
+
+async def test_tokens_that_nobody_counts_are_thought_too_many_rather_than_too_few() -> None:
+    class Uncounted(ScriptedEmbedder):
+        limits = Limits(request_tokens=300)
+
+    embedder = Uncounted(batch_size=64)
+    texts = [f"{number} 潮汐は月の引力による。" * 5 for number in range(8)]
+    await embed_all(embedder, texts, "document")
+    for request in embedder.requests:
+        assert sum(len(text) for text in request) <= 300
 
 
 async def test_no_texts_ask_nobody() -> None:

@@ -46,6 +46,8 @@ SERVICE = Service(
 AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 """How the names of hosts end at Azure."""
 
+_PROXY_WANTS_A_LOGIN = 407
+
 NO_KEY = "no-key"
 """Sent where no key is set: the client insists on one, and local servers ignore it."""
 
@@ -255,7 +257,13 @@ def failed(exc: Exception, url: str = "") -> CallFailedError:
         timed_out=timed_out,
         # The status says more than the class.
         refused=None if status is not None else meaning is EmbedderRefusedError,
+        advice=_of_proxy(url) if status == _PROXY_WANTS_A_LOGIN else "",
     )
+
+
+def _of_proxy(url: str) -> str:
+    variable = proxy_variable(url) or "the proxy"
+    return f"that is a proxy's answer: check name and password in {variable}"
 
 
 def _by_proxy(url: str) -> str:

@@ -249,5 +249,6 @@ class HostedEmbedder(Embedder, Generic[Client]):
 def _complete(found: Sequence[Vector | None], request: Request) -> list[Vector]:
     vectors = [vector for vector in found if vector is not None]
     if len(vectors) < len(found):
-        raise none_for(request, found.index(None), len(vectors))
+        lacking = next(index for index, vector in enumerate(found) if vector is None)
+        raise none_for(request, lacking, len(vectors))
     return vectors
