@@ -9,6 +9,11 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from search_app.answering.asking import Answerer
+from search_app.answering.generators.base import Generator
+from search_app.answering.generators.chat import ChatGenerator
+from search_app.answering.generators.extractive import Extractive
+from search_app.answering.retrieving import Defaults
 from search_app.catalog import migrate
 from search_app.catalog.embedded import EmbeddedPostgres
 from search_app.catalog.embedded_place import has_database
@@ -22,6 +27,8 @@ from search_app.embedders.cohere import CohereEmbedder
 from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.embedders.google import GoogleEmbedder
 from search_app.embedders.hashing import HashingEmbedder
+from search_app.embedders.hosted.embedder import HostedEmbedder
+from search_app.embedders.hosted.traffic import Traffic
 from search_app.embedders.hosted.transport import Plan
 from search_app.embedders.onnx import OnnxEmbedder
 from search_app.embedders.openai import OpenAIEmbedder
@@ -63,6 +70,7 @@ ONE_BY_ONE = 8
 """Requests under way at once to providers most of whose models take one text in a request."""
 
 RERANKERS = "sentence-transformers:NAME_OR_PATH or endpoint:MODEL"
+GENERATORS = "extractive or chat:MODEL"
 STORES = "pgvector or qdrant"
 
 
@@ -242,6 +250,28 @@ def make_reranker(spec: str, settings: Settings) -> Reranker:
     raise ConfigurationError(f"reranker {spec!r} is not known; write {RERANKERS}")
 
 
+def make_generator(spec: str, settings: Settings) -> Generator:
+    """Make the generator that a spec names; nothing is sent yet.
+
+    Raises:
+        ConfigurationError: the spec names none, or a setting it needs is missing.
+    """
+    provider, _, argument = spec.partition(":")
+    match provider, argument:
+        case "extractive", "":
+            return Extractive()
+        case "chat", _:
+            key = settings.chat_api_key
+            return ChatGenerator(
+                model=argument,
+                base_url=settings.chat_base_url,
+                api_key=key.get_secret_value() if key is not None else None,
+                timeout_s=settings.chat_seconds,
+                stall_s=settings.chat_stall_seconds,
+            )
+    raise ConfigurationError(f"generator {spec!r} is not known; write {GENERATORS}")
+
+
 def make_store(name: str, settings: Settings, engine: AsyncEngine) -> VectorStore:
     """Make the store of that name; nothing is opened yet.
 
@@ -314,9 +344,24 @@ class Services:
             reranker=lambda: self.reranker(settings.reranker) if settings.reranker else None,
             keep_texts=settings.query_log,
         )
+        self.answerer = Answerer(
+            engine=engine,
+            store=self.store,
+            embedder=self.embedder,
+            searcher=self.searcher,
+            generator=self.generator,
+            count_tokens=self.tokens.count_tokens,
+            defaults=Defaults(
+                generator=settings.generator,
+                budget=settings.answer_tokens,
+                threshold=settings.answer_threshold,
+                keep=settings.query_log,
+            ),
+        )
         self._embedders: dict[str, Embedder] = {}
         self._rerankers: dict[str, Reranker] = {}
         self._stores: dict[str, VectorStore] = {}
+        self._generators: dict[str, Generator] = {}
 
     def embedder(self, spec: str) -> Embedder:
         """Get the embedder that a spec names.
@@ -327,6 +372,15 @@ class Services:
         if spec not in self._embedders:
             self._embedders[spec] = make_embedder(spec, self.settings)
         return self._embedders[spec]
+
+    @property
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What this process sent to hosted models, by their specs."""
+        return {
+            spec: embedder.traffic
+            for spec, embedder in self._embedders.items()
+            if isinstance(embedder, HostedEmbedder)
+        }
 
     def price(self, spec: str) -> Price | None:
         """Get what a million tokens of an embedder cost; None where nobody says it.
@@ -354,6 +408,16 @@ class Services:
         if spec not in self._rerankers:
             self._rerankers[spec] = make_reranker(spec, self.settings)
         return self._rerankers[spec]
+
+    def generator(self, spec: str) -> Generator:
+        """Get the generator that a spec names.
+
+        Raises:
+            ConfigurationError: the spec names none.
+        """
+        if spec not in self._generators:
+            self._generators[spec] = make_generator(spec, self.settings)
+        return self._generators[spec]
 
     def store(self, name: str) -> VectorStore:
         """Get the store of that name.
@@ -384,7 +448,10 @@ class Services:
         return precision
 
     async def aclose(self) -> None:
-        """Release embedders, rerankers and stores."""
+        """Release generators, embedders, rerankers and stores."""
+        await self.answerer.aclose()
+        for generator in self._generators.values():
+            await generator.aclose()
         for embedder in self._embedders.values():
             await embedder.aclose()
         for reranker in self._rerankers.values():

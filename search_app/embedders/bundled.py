@@ -5,7 +5,6 @@ not on its batch, not on the number of threads, not on what ran before.
 """
 
 import asyncio
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 from search_app.embedders.base import Embedder, Limits
 from search_app.embedders.batching import check_request
 from search_app.embedders.e5_weights import PACKAGE, Variant, open_weights
+from search_app.embedders.onnx_session import available_cores
 from search_app.types import Kind, Matrix, ModelIdentity, Vector
 
 if TYPE_CHECKING:
@@ -142,10 +142,3 @@ def _load(variant: Variant) -> _Model:
     from search_app.embedders.e5_tokenizer import load_tokenizer
 
     return _Model(tokenizer=load_tokenizer(variant), encoder=E5Encoder(open_weights(variant)))
-
-
-def available_cores() -> int:
-    """Count the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

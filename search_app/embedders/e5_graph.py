@@ -5,14 +5,13 @@ Standard operators only: contrib operators picked by hand were no faster. Arithm
 so there is no cache on disk to keep whole.
 """
 
-import os
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_app.embedders.e5_weights import E5Weights
+from search_app.embedders.onnx_session import SLOWER, runtime_errors, session_options
 from search_app.errors import ConfigurationError, EmbedderUnavailableError
 from search_app.types import Vector
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 OPSET = 23
 """The first opset with an Attention operator."""
 
-_ERRORS_ONLY = 3
 _SPECIAL_TOKENS = 2
 
 
@@ -63,7 +61,7 @@ class E5Encoder:
         embeddings = self._weights.word_embeddings(ids) + self._positions[: len(ids)]
         try:
             (unit,) = self._session.run(None, {"embeddings": embeddings[np.newaxis]})
-        except _runtime_errors() as exc:
+        except runtime_errors() as exc:
             raise EmbedderUnavailableError(f"bundled embedder: ONNX Runtime: {exc}") from exc
         vector: Vector = unit[0]
         return vector
@@ -72,15 +70,9 @@ class E5Encoder:
 def _open_session(
     model: "onnx.ModelProto", matrices: dict[str, NDArray[np.float32]]
 ) -> "onnxruntime.InferenceSession":
-    # It reports its use to its maker unless told not to before it is imported. Nothing that this
-    # product does is anybody else's business.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    options = session_options(1)
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(matrix) for matrix in matrices.values()]
     try:
         options.add_external_initializers(list(matrices), values)
@@ -88,22 +80,12 @@ def _open_session(
             model.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
-            # The fused operator sums one number after the other; without it a run is 10 % faster.
-            disabled_optimizers=["SkipLayerNormFusion"],
+            disabled_optimizers=list(SLOWER),
         )
-    except _runtime_errors() as exc:
+    except runtime_errors() as exc:
         raise ConfigurationError(
             f"onnxruntime {onnxruntime.__version__} cannot load the bundled model: {exc}"
         ) from exc
-
-
-@cache
-def _runtime_errors() -> tuple[type[Exception], ...]:
-    """List what ONNX Runtime raises; its own classes share no base but Exception."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    own = [value for value in vars(state).values() if isinstance(value, type)]
-    return (RuntimeError, *(value for value in own if issubclass(value, Exception)))
 
 
 def build_graph(

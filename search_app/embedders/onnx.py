@@ -2,10 +2,10 @@
 
 import asyncio
 import importlib.util
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.embedders.base import Embedder
+from search_app.embedders.base import Embedder, Limits
 from search_app.embedders.batching import check_request
-from search_app.embedders.onnx_files import OnnxFiles, find_onnx, revision_of
+from search_app.embedders.onnx_files import OnnxFiles, find_onnx, max_tokens, revision_of
+from search_app.embedders.onnx_pooling import pooled, shortened
+from search_app.embedders.onnx_session import SLOWER, available_cores, session_options
 from search_app.errors import (
     ConfigurationError,
     EmbedderResponseError,
     EmbedderUnavailableError,
 )
-from search_app.types import Kind, Matrix, ModelIdentity
+from search_app.types import JSON, Kind, Matrix, ModelIdentity
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 PROVIDER = "onnx"
 LIBRARIES = ("onnxruntime", "tokenizers", "numpy")
@@ -36,9 +38,8 @@ PROBE = "dimensions"
 _ALONE = 16
 """Texts of a call that are each run by itself."""
 
-_ERRORS_ONLY = 3
-_SHORTEST = 1e-12
-"""What sums and lengths are kept above before something is divided by them."""
+_OF_TOKENS = ("last_hidden_state", "token_embeddings")
+"""What exporters call the output that holds the vectors of tokens; else it is the first."""
 
 Tokens = NDArray[np.int64]
 
@@ -48,33 +49,64 @@ class _Loaded:
     session: Any
     tokenizer: "Tokenizer"
     inputs: frozenset[str]
+    output: str
 
 
 class OnnxEmbedder(Embedder):
     """Embeds with a folder of model.onnx, tokenizer.json and the settings of sentence-transformers.
 
-    With ``batch_size`` 1 each text is run by itself. With more, the texts of a call are one batch,
-    in their order, filled up to the longest; what that does to a vector is the model's own doing: a
-    dynamically quantised one scales its numbers by all that it is given at once. ``threads`` 0: one
-    for each core. The model is loaded at the first text.
+    With ``batch_size`` 1 each text is a run of its own in one of ``threads`` threads (0: one for
+    each core this process may use), as the bundled model does it: a vector depends on its text
+    alone. With more, the texts of a call are one batch, in their order, filled up to the longest,
+    and its run takes all the threads; what that does to a vector is the model's own doing: a
+    dynamically quantised one scales its numbers by all that it is given at once.
+
+    ``dimensions`` keeps the first so many numbers of each vector and brings it to length 1 again,
+    for models that were trained for that (Kusupati et al., NeurIPS 2022). The model is loaded at
+    the first text. Of a longer text than the model reads, its beginning counts.
 
     Raises:
         ConfigurationError: no folder is named, it is not there, or a package is missing.
     """
 
-    def __init__(self, folder: str, *, batch_size: int = 1, threads: int = 0) -> None:
-        _require_packages()
-        self._folder = _folder(folder.strip())
-        self.spec = f"{PROVIDER}:{self._folder}"
-        self.batch_size = _ALONE if batch_size == 1 else batch_size
-        # One call waits while another runs, so that the model never idles.
-        self.concurrency = 2
+    provider = PROVIDER
+    not_guaranteed = (
+        "The same vectors on another machine or with another version of ONNX Runtime: last bits "
+        "differ. With texts in batches a vector may depend on its company."
+    )
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        batch_size: int = 1,
+        threads: int = 0,
+        dimensions: int | None = None,
+    ) -> None:
+        self._name = self._checked(folder.strip())
+        self.spec = f"{self.provider}:{self._name}"
+        if dimensions is not None:
+            self.spec += f"?dimensions={dimensions}"
+        threads = threads or available_cores()
+        alone = batch_size == 1
+        self.batch_size = _ALONE if alone else batch_size
+        # One call waits while another runs, so that no thread idles where two calls meet.
+        self.concurrency = 1 + -(-threads // _ALONE) if alone else 2
         self._together = batch_size
-        self._workers = threads
+        self._dimensions = dimensions
+        self._runs_of = 1 if alone else threads
         self._files: OnnxFiles | None = None
         self._loaded: _Loaded | None = None
         self._finding = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        self._loading = threading.Lock()
+        self._threads = ThreadPoolExecutor(threads if alone else 1, thread_name_prefix="embed")
+        if dimensions is not None:
+            self.unit = True
+        folder_now = self._at_hand()
+        if folder_now is not None:
+            # What is wrong with the folder is said when it is used.
+            with suppress(ConfigurationError):
+                self.limits = Limits(text_tokens=max_tokens(self.spec, folder_now))
 
     async def describe(self) -> ModelIdentity:
         """Load the model and say what it is: its files by their hash, its dimensions by a text.
@@ -83,7 +115,7 @@ class OnnxEmbedder(Embedder):
             ConfigurationError: the folder holds no model that can be loaded.
             EmbedderUnavailableError: ONNX Runtime failed.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._describe)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._describe)
 
     async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
         """Embed 1 to ``batch_size`` texts.
@@ -95,7 +127,12 @@ class OnnxEmbedder(Embedder):
         """
         check_request(texts, self.batch_size)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._encode, list(texts), kind)
+        batches = [[text] for text in texts] if self._together == 1 else [list(texts)]
+        return np.concatenate(
+            await asyncio.gather(
+                *(loop.run_in_executor(self._threads, self._encode, each, kind) for each in batches)
+            )
+        )
 
     def text_sent(self, text: str, kind: Kind) -> str:
         """Put the model's own prompt for this kind before a text.
@@ -105,66 +142,105 @@ class OnnxEmbedder(Embedder):
         """
         return self._found().prompts.get(kind, "") + text
 
+    def count_tokens(self, text: str, kind: Kind) -> int:
+        """Count what is sent, marks included, by the model's own tokenizer; loads the model.
+
+        Raises:
+            ConfigurationError: the folder holds no model that can be loaded.
+        """
+        (encoding,) = _encodings(self._model().tokenizer, self._sent([text], kind))
+        rest = (len(part.ids) - sum(part.special_tokens_mask) for part in encoding.overflowing)
+        return len(encoding.ids) + sum(rest)
+
     async def aclose(self) -> None:
-        """End the thread once its texts are done, and let go of the model."""
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        """End the threads once their texts are done, and let go of the model."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._loaded = None
+
+    def _checked(self, name: str) -> str:
+        """Check what a user names, before anything is looked for."""
+        require_packages(f"{PROVIDER}:FOLDER")
+        return str(_folder(name))
+
+    def _at_hand(self) -> Path | None:
+        """Give the folder of the model if it can be had without looking far."""
+        return Path(self._name)
+
+    def _locate(self) -> Path:
+        """Find the folder of the model."""
+        return Path(self._name)
+
+    def _model_name(self, files: OnnxFiles) -> str:
+        return files.folder.name
+
+    def _more_settings(self) -> Mapping[str, JSON]:
+        """Give what else changes vectors."""
+        return {}
 
     def _describe(self) -> ModelIdentity:
         vectors = self._encode([PROBE], "document")
         files = self._found()
+        settings: dict[str, JSON] = {
+            **self._more_settings(),
+            "batch_size": self._together,
+            "pooling": files.pooling,
+            "normalise": files.normalise,
+        }
+        if self._dimensions is not None:
+            settings["dimensions"] = self._dimensions
         return ModelIdentity(
-            provider=PROVIDER,
-            model=files.folder.name,
+            provider=self.provider,
+            model=self._model_name(files),
             revision=revision_of(files),
             dimensions=vectors.shape[1],
             max_tokens=files.max_tokens,
             document_prefix=files.prompts["document"],
             query_prefix=files.prompts["query"],
-            settings={
-                "batch_size": self._together,
-                "pooling": files.pooling,
-                "normalise": files.normalise,
-            },
+            settings=settings,
             library_versions={name: metadata.version(name) for name in LIBRARIES},
         )
 
-    def _encode(self, texts: list[str], kind: Kind) -> Matrix:
+    def _sent(self, texts: list[str], kind: Kind) -> list[str]:
         sent = [self.text_sent(text, kind) for text in texts]
-        batches = [[text] for text in sent] if self._together == 1 else [sent]
-        return np.concatenate([self._run(batch) for batch in batches])
+        return [text.lower() for text in sent] if self._found().lower else sent
 
-    def _run(self, texts: list[str]) -> Matrix:
+    def _encode(self, texts: list[str], kind: Kind) -> Matrix:
         loaded, files = self._model(), self._found()
-        given = _tokens(
-            loaded.tokenizer, [text.lower() for text in texts] if files.lower else texts
-        )
+        given = [each.ids for each in _encodings(loaded.tokenizer, self._sent(texts, kind))]
         feeds = _feeds(given, files.pad_id, loaded.inputs)
         try:
-            answer = loaded.session.run(None, feeds)[0]
+            (answer,) = loaded.session.run([loaded.output], feeds)
         except Exception as exc:
             # The runtime has a class of its own for each status.
             raise EmbedderUnavailableError(f"{self.spec}: {_first_line(exc)}") from exc
-        mask = feeds["attention_mask"]
-        return _vectors(self.spec, answer, mask, files)
+        if not isinstance(answer, np.ndarray) or answer.ndim != 3:  # noqa: PLR2004 - texts, tokens, dimensions
+            raise EmbedderResponseError(
+                f"{self.spec}: its output {loaded.output} is no vectors of tokens"
+            )
+        vectors = pooled(answer, feeds["attention_mask"], files.pooling, unit=files.normalise)
+        return shortened(self.spec, vectors, self._dimensions)
 
     def _found(self) -> OnnxFiles:
         with self._finding:
             if self._files is None:
-                self._files = find_onnx(self.spec, self._folder)
+                self._files = find_onnx(self.spec, self._locate())
+                self.limits = Limits(text_tokens=self._files.max_tokens)
+                self.unit = self._files.normalise or self.unit
             return self._files
 
     def _model(self) -> _Loaded:
-        # Only ever called in the one thread.
-        if self._loaded is None:
-            self._loaded = _load(self.spec, self._found(), self._workers)
-        return self._loaded
+        files = self._found()
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = _load(self.spec, files, self._runs_of)
+            return self._loaded
 
 
-def _tokens(tokenizer: "Tokenizer", texts: list[str]) -> list[list[int]]:
+def _encodings(tokenizer: "Tokenizer", texts: list[str]) -> "list[Encoding]":
     # Lone halves of surrogate pairs, which some files hold, are no text to a tokenizer.
     clean = [text.encode("utf-8", "replace").decode() for text in texts]
-    return [encoding.ids for encoding in tokenizer.encode_batch(clean)]
+    # One by one: of several at once it makes threads, of which there are enough here.
+    return [tokenizer.encode(text) for text in clean]
 
 
 def _feeds(rows: list[list[int]], pad_id: int, inputs: frozenset[str]) -> Mapping[str, Tokens]:
@@ -185,38 +261,18 @@ def _feeds(rows: list[list[int]], pad_id: int, inputs: frozenset[str]) -> Mappin
     return {name: known[name] for name in {*inputs, "attention_mask"}}
 
 
-def _vectors(spec: str, answer: Any, mask: Tokens, files: OnnxFiles) -> Matrix:
-    """Pool token vectors (n, tokens, d) into (n, d); of the mask, 1 counts."""
-    if not isinstance(answer, np.ndarray) or answer.ndim != 3:  # noqa: PLR2004 - texts, tokens, dimensions
-        raise EmbedderResponseError(f"{spec}: its first output is no vectors of tokens")
-    states = answer.astype(np.float32, copy=False)
-    if files.pooling == "cls":
-        pooled = states[:, 0]
-    else:
-        weights = mask[:, :, None].astype(np.float32)
-        pooled = (states * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), _SHORTEST)
-    if files.normalise:
-        lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
-        pooled = pooled / np.maximum(lengths, _SHORTEST)
-    vectors: Matrix = np.ascontiguousarray(pooled, np.float32)
-    return vectors
-
-
 def _load(spec: str, files: OnnxFiles, threads: int) -> _Loaded:
-    # Otherwise the runtime announces itself to its makers on some systems.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    options = session_options(threads)
     import onnxruntime
     from tokenizers import Tokenizer
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = _ERRORS_ONLY
-    # Threads that wait by turning in circles take the cores from everything else.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         tokenizer = Tokenizer.from_file(str(files.tokenizer))
         session = onnxruntime.InferenceSession(
-            str(files.model), options, providers=["CPUExecutionProvider"]
+            str(files.model),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(SLOWER),
         )
     except Exception as exc:
         # Both raise bare Exception, among others, for a damaged file.
@@ -233,7 +289,9 @@ def _load(spec: str, files: OnnxFiles, threads: int) -> _Loaded:
             f"{spec}: {files.model.name} wants {', '.join(sorted(inputs))}; a model of texts wants "
             "input_ids and attention_mask, and may want token_type_ids and position_ids"
         )
-    return _Loaded(session=session, tokenizer=tokenizer, inputs=inputs)
+    outputs = [each.name for each in session.get_outputs()]
+    output = next((name for name in _OF_TOKENS if name in outputs), outputs[0])
+    return _Loaded(session=session, tokenizer=tokenizer, inputs=inputs, output=output)
 
 
 def _folder(name: str) -> Path:
@@ -251,10 +309,12 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
-def _require_packages() -> None:
-    # Not by importing them: that takes a while.
+def require_packages(what: str) -> None:
+    """Make sure that the packages are there, without importing them: that takes a while.
+
+    Raises:
+        ConfigurationError: one is missing; says how to install it.
+    """
     for name in ("onnxruntime", "tokenizers"):
         if importlib.util.find_spec(name) is None:
-            raise ConfigurationError(
-                f"embedders {PROVIDER}:FOLDER need the package {name}: {INSTALL}"
-            )
+            raise ConfigurationError(f"embedders {what} need the package {name}: {INSTALL}")

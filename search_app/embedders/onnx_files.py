@@ -9,22 +9,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from search_app.embedders.sentence_transformers_files import prompts_of
+from search_app.embedders.sentence_transformers_files import ONNX_MODELS, prompts_of
 from search_app.errors import ConfigurationError
 from search_app.types import JSON, Kind
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "max", "lasttoken", "mean_sqrt_len", "weightedmean"]
 
-_MODELS = ("model.onnx", "onnx/model.onnx")
 _TOKENIZER = "tokenizer.json"
 _MODULES = "modules.json"
+_LENGTHS = "sentence_bert_config.json"
 _SETTINGS = (
     _MODULES,
     "config.json",
     "config_sentence_transformers.json",
-    "sentence_bert_config.json",
+    _LENGTHS,
     "special_tokens_map.json",
     _TOKENIZER,
     "tokenizer_config.json",
@@ -32,7 +32,13 @@ _SETTINGS = (
 _POOLING_KEYS: Mapping[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "lasttoken",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
+    "mean_sqrt_len_tokens": "mean_sqrt_len",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
 }
+_POOLINGS: Mapping[str, Pooling] = {way: way for way in get_args(Pooling)}
 _UNLIMITED = 1_000_000
 _REVISION_LENGTH = 16
 
@@ -63,16 +69,17 @@ def find_onnx(spec: str, folder: Path) -> OnnxFiles:
         ConfigurationError: no model or tokenizer, a file that cannot be read, or a module that this
             does not compute; names the file.
     """
-    model = next((folder / name for name in _MODELS if (folder / name).is_file()), None)
+    model = next((folder / name for name in ONNX_MODELS if (folder / name).is_file()), None)
     if model is None:
         raise ConfigurationError(
-            f"{spec}: no model: the folder holds neither {' nor '.join(_MODELS)}"
+            f"{spec}: no model: the folder holds neither {' nor '.join(ONNX_MODELS)}"
         )
     for name in (_TOKENIZER, _MODULES):
         if not (folder / name).is_file():
             raise ConfigurationError(f"{spec}: the folder holds no {name}")
-    pooling, normalise = _modules(spec, folder)
-    settings = _read(spec, folder / "sentence_bert_config.json")
+    prompts = prompts_of(spec, folder)
+    pooling, normalise = _modules(spec, folder, prompts)
+    settings = _read(spec, folder / _LENGTHS)
     tokenizer = _read(spec, folder / _TOKENIZER)
     return OnnxFiles(
         folder=folder,
@@ -81,9 +88,9 @@ def find_onnx(spec: str, folder: Path) -> OnnxFiles:
         pooling=pooling,
         normalise=normalise,
         lower=settings.get("do_lower_case") is True,
-        max_tokens=_max_tokens(spec, folder, settings, tokenizer),
+        max_tokens=max_tokens(spec, folder),
         pad_id=_pad_id(spec, folder, tokenizer),
-        prompts=prompts_of(spec, folder),
+        prompts=prompts,
     )
 
 
@@ -106,7 +113,7 @@ def _defining(files: OnnxFiles) -> Iterator[Path]:
     yield from sorted(files.folder.glob("*_Pooling/config.json"))
 
 
-def _modules(spec: str, folder: Path) -> tuple[Pooling, bool]:
+def _modules(spec: str, folder: Path, prompts: Mapping[Kind, str]) -> tuple[Pooling, bool]:
     """Give how token vectors become one, and whether it is brought to length 1."""
     pooling: Pooling | None = None
     normalise = False
@@ -117,7 +124,8 @@ def _modules(spec: str, folder: Path) -> tuple[Pooling, bool]:
             case "Transformer":
                 continue
             case "Pooling":
-                pooling = _pooling(spec, folder / str(module.get("path", "")) / "config.json")
+                path = folder / str(module.get("path", "")) / "config.json"
+                pooling = _pooling(spec, path, prompts)
             case "Normalize":
                 normalise = True
             case _:
@@ -130,37 +138,47 @@ def _modules(spec: str, folder: Path) -> tuple[Pooling, bool]:
     return pooling, normalise
 
 
-def _pooling(spec: str, path: Path) -> Pooling:
+def _pooling(spec: str, path: Path, prompts: Mapping[Kind, str]) -> Pooling:
     settings = _read(spec, path)
     # One key since version 5.4 of the library, one for each way before.
     known = settings.get("pooling_mode")
     ways = [known] if isinstance(known, str) else list(known or ())
     ways += [key for key, on in settings.items() if key.startswith("pooling_mode_") and on is True]
-    match [_POOLING_KEYS.get(way, way) for way in ways]:
-        case ["mean"]:
-            return "mean"
-        case ["cls"]:
-            return "cls"
+    match [_POOLINGS.get(_POOLING_KEYS.get(way, way)) or way for way in ways]:
+        case [way] if way in _POOLINGS:
+            pooling = _POOLINGS[way]
         case others:
             raise ConfigurationError(
-                f"{spec}: {path.parent.name}/{path.name} pools by {', '.join(map(str, others))}; "
-                "only mean or cls alone are computed here"
+                f"{spec}: {path.parent.name}/{path.name} pools by {', '.join(map(str, others)) or 'nothing'}; "
+                f"only {', '.join(_POOLINGS)} are computed here, each alone"
             )
+    if settings.get("include_prompt") is False and any(prompts.values()):
+        raise ConfigurationError(
+            f"{spec}: {path.parent.name}/{path.name} leaves prompts out of the pooling, which is "
+            "not computed here"
+        )
+    return pooling
 
 
-def _max_tokens(
-    spec: str, folder: Path, settings: Mapping[str, JSON], tokenizer: Mapping[str, JSON]
-) -> int | None:
-    truncation = tokenizer.get("truncation")
-    known = (
-        settings.get("max_seq_length"),
-        _read(spec, folder / "tokenizer_config.json").get("model_max_length"),
-        truncation.get("max_length") if isinstance(truncation, dict) else None,
-        _read(spec, folder / "config.json").get("max_position_embeddings"),
-    )
-    # Tokenizers without a limit say 10^30.
-    usable = (each for each in known if isinstance(each, int) and 0 < each < _UNLIMITED)
-    return next(usable, None)
+def max_tokens(spec: str, folder: Path) -> int | None:
+    """Give the most tokens that a model reads, marks included; None where its files name none.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+    """
+    for name, key in (
+        (_LENGTHS, "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),
+        (_TOKENIZER, "truncation"),
+        ("config.json", "max_position_embeddings"),
+    ):
+        known = _read(spec, folder / name).get(key)
+        if isinstance(known, dict):
+            known = known.get("max_length")
+        # Tokenizers without a limit say 10^30.
+        if isinstance(known, int) and 0 < known < _UNLIMITED:
+            return known
+    return None
 
 
 def _pad_id(spec: str, folder: Path, tokenizer: Mapping[str, JSON]) -> int:

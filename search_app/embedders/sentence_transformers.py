@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search_app.embedders.base import Embedder
+from search_app.embedders.base import Embedder, Limits
 from search_app.embedders.batching import check_request
+from search_app.embedders.onnx_files import max_tokens
+from search_app.embedders.onnx_pooling import shortened
 from search_app.embedders.sentence_transformers_files import (
     ModelFiles,
     find_files,
@@ -26,10 +29,11 @@ from search_app.errors import (
     EmbedderResponseError,
     EmbedderUnavailableError,
 )
-from search_app.types import Kind, Matrix, ModelIdentity
+from search_app.types import JSON, Kind, Matrix, ModelIdentity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
 PROVIDER = "sentence-transformers"
 LIBRARIES = (PROVIDER, "transformers", "tokenizers", "torch", "numpy")
@@ -60,13 +64,27 @@ class SentenceTransformersEmbedder(Embedder):
     itself, so that a vector depends on its text alone; with more, texts of like length travel
     together and pad each other. The model is loaded at the first text, in one thread that all
     texts go through; torch spreads the work over cores or a GPU by itself. Names are looked for in
-    ``cache_dir`` (None: the Hub client's own place).
+    ``cache_dir`` (None: the Hub client's own place). ``dimensions`` keeps the first so many numbers
+    of each vector and brings it to length 1 again, for models that were trained for that (Kusupati
+    et al., NeurIPS 2022).
 
     Raises:
         ConfigurationError: no model is named, the package is missing, or a folder is not there.
     """
 
-    def __init__(self, model: str, *, batch_size: int = 1, cache_dir: Path | None = None) -> None:
+    not_guaranteed = (
+        "The same vectors on another machine, device or version of torch: last bits differ. With "
+        "texts in batches a vector depends on its company."
+    )
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        batch_size: int = 1,
+        dimensions: int | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
         _require_package()
         self._name = model.strip()
         if not self._name:
@@ -77,6 +95,10 @@ class SentenceTransformersEmbedder(Embedder):
         # A collection remembers the spec and may be used from another working directory.
         self._name = str(folder) if folder else self._name
         self.spec = f"{PROVIDER}:{self._name}"
+        if dimensions is not None:
+            self.spec += f"?dimensions={dimensions}"
+            self.unit = True
+        self._dimensions = dimensions
         self.batch_size = _ALONE if batch_size == 1 else _SORTED * batch_size
         # One call waits while another runs, so that the model never idles.
         self.concurrency = 2
@@ -84,8 +106,14 @@ class SentenceTransformersEmbedder(Embedder):
         self._cache_dir = cache_dir
         self._files: ModelFiles | None = None
         self._loaded: _Loaded | None = None
+        self._tokenizer: Tokenizer | None = None
         self._finding = threading.Lock()
+        self._counting = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        if folder is not None:
+            # What is wrong with the folder is said when it is used.
+            with suppress(ConfigurationError):
+                self.limits = Limits(text_tokens=max_tokens(self.spec, folder))
 
     async def describe(self) -> ModelIdentity:
         """Load the model and say what it is: its files by their hash, its dimensions by a text.
@@ -119,6 +147,21 @@ class SentenceTransformersEmbedder(Embedder):
         """
         return self._found().prompts.get(kind, "") + text
 
+    def count_tokens(self, text: str, kind: Kind) -> int | None:
+        """Count what is sent, marks included; None where the model has no tokenizer.json.
+
+        Raises:
+            ConfigurationError, EmbedderUnavailableError: the model's files cannot be found or read.
+        """
+        path = self._found().folder / "tokenizer.json"
+        if not path.is_file():
+            return None
+        with self._counting:
+            if self._tokenizer is None:
+                self._tokenizer = _load_tokenizer(self.spec, path)
+        clean = self.text_sent(text, kind).encode("utf-8", "replace").decode()
+        return len(self._tokenizer.encode(clean).ids)
+
     async def aclose(self) -> None:
         """End the thread once its text is done, and let go of the model."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
@@ -127,6 +170,9 @@ class SentenceTransformersEmbedder(Embedder):
     def _describe(self) -> ModelIdentity:
         vectors = self._encode([PROBE], "document")
         files, loaded = self._found(), self._model()
+        settings: dict[str, JSON] = {"device": loaded.device, "batch_size": self._together}
+        if self._dimensions is not None:
+            settings["dimensions"] = self._dimensions
         return ModelIdentity(
             provider=PROVIDER,
             model=files.folder.name if folder_of(self._name) else self._name,
@@ -135,7 +181,7 @@ class SentenceTransformersEmbedder(Embedder):
             max_tokens=loaded.max_tokens,
             document_prefix=files.prompts["document"],
             query_prefix=files.prompts["query"],
-            settings={"device": loaded.device, "batch_size": self._together},
+            settings=settings,
             library_versions={name: metadata.version(name) for name in LIBRARIES},
         )
 
@@ -155,12 +201,14 @@ class SentenceTransformersEmbedder(Embedder):
             raise EmbedderUnavailableError(f"{self.spec}: {_first_line(exc)}") from exc
         if not isinstance(vectors, np.ndarray) or vectors.ndim != 2:  # noqa: PLR2004 - rows and columns
             raise EmbedderResponseError(f"{self.spec}: makes no dense vectors, one for each text")
-        return vectors.astype(np.float32, copy=False)
+        return shortened(self.spec, vectors.astype(np.float32, copy=False), self._dimensions)
 
     def _found(self) -> ModelFiles:
         with self._finding:
             if self._files is None:
                 self._files = find_files(self._name, self._cache_dir)
+                with suppress(ConfigurationError):
+                    self.limits = Limits(text_tokens=max_tokens(self.spec, self._files.folder))
             return self._files
 
     def _model(self) -> _Loaded:
@@ -184,6 +232,19 @@ def _load(spec: str, folder: Path) -> _Loaded:
         # Damaged weights, a missing module, a newer format: each raises something else.
         raise ConfigurationError(f"{spec}: cannot be loaded: {_first_line(exc)}") from exc
     return _Loaded(model=model, device=model.device.type, max_tokens=_max_tokens(model))
+
+
+def _load_tokenizer(spec: str, path: Path) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as exc:
+        # The library raises bare Exception for a damaged file.
+        raise ConfigurationError(f"{spec}: cannot be loaded: {_first_line(exc)}") from exc
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _max_tokens(model: Any) -> int | None:

@@ -5,29 +5,50 @@ Nothing here loads the model or imports torch.
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import Literal
 
 from search_app.errors import ConfigurationError, EmbedderUnavailableError
 from search_app.types import Kind
 
 log = logging.getLogger(__name__)
 
+Engine = Literal["torch", "onnx"]
+"""What runs a model, and so which of its files are fetched."""
+
+ONNX_MODELS = ("model.onnx", "onnx/model.onnx")
+"""Where the ONNX file of a model lies."""
+
 _ORGANISATION = "sentence-transformers"
 _PROMPT_NAMES: Mapping[Kind, tuple[str, ...]] = {
-    "query": ("query",),
-    "document": ("document", "passage", "corpus"),
+    "query": ("query", "search_query", "retrieval.query", "retrieval-query"),
+    "document": (
+        *("document", "passage", "corpus"),
+        *("search_document", "retrieval.passage", "retrieval-document"),
+    ),
+    "clustering": ("clustering", "separation"),
+    "classification": ("classification",),
+    "similarity": ("similarity", "sts", "text-matching"),
+    "code": ("code", "code_query", "nl2code_query", "code-query"),
 }
-"""Names under which models keep their prompts, the library's own first."""
+"""Names under which models keep their prompts, the library's own first; in lower case."""
 _SIGNS = ("modules.json", "config.json")
 _WEIGHTS = (".safetensors", ".bin")
 _TOKENIZERS = (".json", ".txt", ".model")
 # The same weights once more, for other engines, and what only people read.
 _OTHER_ENGINES = ("onnx", "openvino", "coreml")
-_WANTED = [f"*{suffix}" for suffix in (".safetensors", *_TOKENIZERS)]
-_UNWANTED = [f"{folder}/*" for folder in _OTHER_ENGINES]
+_SETTINGS = [f"*{suffix}" for suffix in _TOKENIZERS]
+_WANTED: Mapping[Engine, Sequence[str]] = {
+    "torch": ["*.safetensors", *_SETTINGS],
+    "onnx": [*ONNX_MODELS, *(f"{model}_data" for model in ONNX_MODELS), *_SETTINGS],
+}
+_UNWANTED: Mapping[Engine, Sequence[str]] = {
+    "torch": [f"{folder}/*" for folder in _OTHER_ENGINES],
+    "onnx": [f"{folder}/*" for folder in _OTHER_ENGINES if folder != "onnx"],
+}
 _REVISION_LENGTH = 16
 
 
@@ -54,7 +75,7 @@ def folder_of(name: str) -> Path | None:
     return None
 
 
-def find_files(name: str, cache_dir: Path | None) -> ModelFiles:
+def find_files(name: str, cache_dir: Path | None, engine: Engine = "torch") -> ModelFiles:
     """Find a model: in its folder, among those fetched before, and only then on the Hub.
 
     What was fetched once is never fetched again, so that a name does not change its weights unseen.
@@ -63,7 +84,7 @@ def find_files(name: str, cache_dir: Path | None) -> ModelFiles:
         ConfigurationError: there is no such folder, or it holds no model.
         EmbedderUnavailableError: a name that is not on this machine and cannot be fetched.
     """
-    folder = folder_of(name) or _fetched(name, cache_dir)
+    folder = folder_of(name) or _fetched(name, cache_dir, engine)
     if not any((folder / sign).is_file() for sign in _SIGNS):
         raise ConfigurationError(
             f"sentence-transformers:{name}: no model: the folder holds neither {_SIGNS[0]} "
@@ -95,37 +116,60 @@ def _defining(folder: Path) -> Iterator[Path]:
 def prompts_of(spec: str, folder: Path) -> Mapping[Kind, str]:
     """Give the prompts that a folder names in config_sentence_transformers.json.
 
+    A kind for which it names none has none, save for queries for source code: those are queries.
+
     Raises:
         ConfigurationError: the file cannot be read.
     """
     path = folder / "config_sentence_transformers.json"
     try:
         settings = json.loads(path.read_bytes()) if path.is_file() else {}
-        known = settings.get("prompts") or {}
-        return {
-            kind: next((known[n] for n in names if isinstance(known.get(n), str)), "")
-            for kind, names in _PROMPT_NAMES.items()
-        }
+        named = settings.get("prompts") or {}
+        known = {name.lower(): text for name, text in named.items() if isinstance(text, str)}
     except (ValueError, AttributeError) as exc:
         raise ConfigurationError(f"{spec}: {path.name} cannot be read: {exc}") from exc
+    prompts = {
+        kind: next((known[name] for name in names if name in known), None)
+        for kind, names in _PROMPT_NAMES.items()
+    }
+    if prompts["code"] is None:
+        prompts["code"] = prompts["query"]
+    return {kind: prompt or "" for kind, prompt in prompts.items()}
 
 
-def _fetched(name: str, cache_dir: Path | None) -> Path:
+def _fetched(name: str, cache_dir: Path | None, engine: Engine) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     repository = name if "/" in name else f"{_ORGANISATION}/{name}"
     try:
-        return Path(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
+        found = Path(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
     except LocalEntryNotFoundError:
-        return _fetch(name, repository, cache_dir)
+        return _fetch(name, repository, cache_dir, engine)
     except ValueError as exc:
         raise ConfigurationError(
             f"sentence-transformers:{name}: neither a folder nor a name of the Hugging Face Hub"
         ) from exc
+    if _has_weights(found, engine):
+        return found
+    # Fetched for the other engine: the same commit, so that both run the same model.
+    return _fetch(name, repository, cache_dir, engine, commit=found.name)
 
 
-def _fetch(name: str, repository: str, cache_dir: Path | None) -> Path:
+def _has_weights(folder: Path, engine: Engine) -> bool:
+    if engine == "onnx":
+        return any((folder / model).is_file() for model in ONNX_MODELS)
+    return any(path.suffix in _WEIGHTS for path in folder.rglob("*"))
+
+
+def _fetch(
+    name: str,
+    repository: str,
+    cache_dir: Path | None,
+    engine: Engine,
+    *,
+    commit: str | None = None,
+) -> Path:
     import huggingface_hub
     from huggingface_hub.utils import disable_progress_bars
 
@@ -136,19 +180,20 @@ def _fetch(name: str, repository: str, cache_dir: Path | None) -> Path:
     # Otherwise it also tells the versions of other packages, and what kind of program calls it.
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
 
-    def fetch(patterns: list[str]) -> Path:
+    def fetch(patterns: Sequence[str]) -> Path:
         got = huggingface_hub.snapshot_download(
             repository,
+            revision=commit,
             cache_dir=cache_dir,
-            allow_patterns=patterns,
-            ignore_patterns=_UNWANTED,
+            allow_patterns=list(patterns),
+            ignore_patterns=list(_UNWANTED[engine]),
         )
         return Path(got)
 
     try:
-        folder = fetch(_WANTED)
-        if not any(folder.rglob("*.safetensors")):
-            folder = fetch([*_WANTED, "*.bin"])
+        folder = fetch(_WANTED[engine])
+        if engine == "torch" and not any(folder.rglob("*.safetensors")):
+            folder = fetch([*_WANTED[engine], "*.bin"])
     except Exception as exc:
         # The client raises those of its HTTP library, of the system and its own.
         why = "HF_HUB_OFFLINE is set" if offline else f"it cannot be fetched: {_first_line(exc)}"
