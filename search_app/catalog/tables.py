@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     ARRAY,
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -582,6 +583,56 @@ check_jobs = Table(
     Column("job_id", BigInteger, primary_key=True, autoincrement=False),
     _reference("check_id", "checks"),
     Index("ix_check_jobs_check_id", "check_id"),
+)
+
+analyses = Table(
+    "analyses",
+    metadata,
+    _id(),
+    _reference("collection_id", "collections"),
+    _reference("index_id", "indexes"),
+    _reference("model_version_id", "model_versions"),
+    # clusters, outliers, diversity or labels.
+    Column("kind", Text, nullable=False),
+    # What was asked for, and what came of it, in the shapes of the API.
+    Column("parameters", JSONB, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("numbers", JSONB, nullable=False),
+    Column("seconds", Double, nullable=False),
+    # The queued job that did it; without a reference, like that of runs.
+    Column("job_id", BigInteger),
+    _time("created_at"),
+    Index("ix_analyses_collection_id_created_at", "collection_id", "created_at"),
+    Index("ix_analyses_index_id", "index_id"),
+    Index("ix_analyses_model_version_id", "model_version_id"),
+)
+
+analysis_members = Table(
+    "analysis_members",
+    metadata,
+    Column("analysis_id", Uuid, ForeignKey("analyses.id", ondelete="CASCADE"), primary_key=True),
+    Column("chunk_id", Uuid, ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True),
+    # -1: in none.
+    Column("cluster", Integer, nullable=False),
+    # Cosine to the centre of the cluster.
+    Column("score", REAL, nullable=False),
+    # Deleting a chunk must not scan all members.
+    Index("ix_analysis_members_chunk_id", "chunk_id"),
+)
+
+label_suggestions = Table(
+    "label_suggestions",
+    metadata,
+    Column("document_id", Uuid, ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True),
+    # Of the metadata field that it could be the value of; given values are in documents.fields.
+    Column("name", Text, primary_key=True),
+    Column("value", JSONB, nullable=False),
+    # Null of a predicted number.
+    Column("probability", Double),
+    Column("method", Text, nullable=False),
+    _reference("analysis_id", "analyses"),
+    _time("created_at"),
+    Index("ix_label_suggestions_analysis_id", "analysis_id"),
 )
 
 alerts = Table(

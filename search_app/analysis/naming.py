@@ -1,0 +1,131 @@
+"""Naming clusters by the terms that set each apart from the others.
+
+Log-odds ratios with an informative Dirichlet prior (Monroe, Colaresi and Quinn, "Fightin' Words",
+2008): how much likelier a passage of the cluster has the term than one of the others, shrunk
+towards all of them and divided by its standard deviation, so that a rare term does not win by
+chance. Terms are those of keyword search; what is shown is how they are written most often.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_app.analysis.clusters import NONE, Labels
+from search_app.lexical import HAN, is_word, tokens
+
+TERMS = 8
+"""Terms of a cluster."""
+
+IN_NAME = 3
+PRIOR = 100.0
+"""Passages that the prior counts for."""
+
+LONGEST = 40
+_LEAST_SCORE = 1.0
+_LEAST_LETTERS = 2
+_LEAST_PASSAGES = 2
+
+# Pairs of characters are good for finding and say little to a reader; what Japanese is written in
+# without a break mostly is a word, or several that belong together.
+_WRITTEN_WORDS = re.compile(rf"[{HAN}]{{2,8}}|[ァ-ヺー]{{2,20}}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """A term as it is written, its z-score, and the share of the cluster's passages with it."""
+
+    text: str
+    score: float
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Name:
+    """The terms that set a cluster apart, the strongest first; there may be none."""
+
+    terms: Sequence[Term]
+
+    @property
+    def text(self) -> str:
+        """The first terms in one line; empty where there are none."""
+        return " · ".join(term.text for term in self.terms[:IN_NAME])
+
+
+def names_of(texts: Sequence[str], labels: Labels, *, analyzer: str = "bigram") -> list[Name]:
+    """Name every cluster by the texts of its passages, in the order of their numbers.
+
+    Args:
+        texts: of the passages, or of a sample of them.
+        labels: the cluster of each.
+        analyzer: that of the index, see lexical.py.
+    """
+    number = int(labels.max(initial=NONE)) + 1
+    having: dict[str, Counter[int]] = defaultdict(Counter)
+    written: dict[str, Counter[str]] = defaultdict(Counter)
+    sizes = np.zeros(number)
+    for text, label in zip(texts, labels.tolist(), strict=True):
+        if label == NONE:
+            continue
+        sizes[label] += 1
+        for term, surface in dict(_terms(text, analyzer)).items():
+            having[term][label] += 1
+            written[term][surface] += 1
+    kept = [term for term, counts in having.items() if counts.total() >= _LEAST_PASSAGES]
+    counts = np.zeros((len(kept), number))
+    for row, term in enumerate(kept):
+        for label, count in having[term].items():
+            counts[row, label] = count
+    scores = log_odds(counts)
+    return [
+        _name(kept, written, scores[:, label], counts[:, label] / max(sizes[label], 1))
+        for label in range(number)
+    ]
+
+
+def log_odds(counts: np.ndarray) -> np.ndarray:
+    """Give the z-score of each term (row) in each cluster (column) against all the others."""
+    everywhere = counts.sum(axis=1, keepdims=True)
+    total = everywhere.sum()
+    if total == 0:
+        return np.zeros_like(counts)
+    prior = PRIOR * everywhere / total
+    sizes = counts.sum(axis=0, keepdims=True)
+    inside, outside = counts + prior, everywhere - counts + prior
+    rest_inside = np.maximum(sizes + PRIOR - inside, prior)
+    rest_outside = np.maximum(total - sizes + PRIOR - outside, prior)
+    difference = np.log(inside / rest_inside) - np.log(outside / rest_outside)
+    scores: np.ndarray = difference / np.sqrt(1 / inside + 1 / outside)
+    return scores
+
+
+def _name(
+    terms: Sequence[str],
+    written: dict[str, Counter[str]],
+    scores: np.ndarray,
+    shares: np.ndarray,
+) -> Name:
+    chosen: list[Term] = []
+    for row in np.argsort(-scores, kind="stable").tolist():
+        if scores[row] < _LEAST_SCORE or len(chosen) == TERMS:
+            break
+        surface = written[terms[row]].most_common(1)[0][0]
+        # A part of a longer word that is named already says nothing new.
+        if any(surface in known.text or known.text in surface for known in chosen):
+            continue
+        chosen.append(Term(text=surface, score=float(scores[row]), share=float(shares[row])))
+    return Name(terms=tuple(chosen))
+
+
+def _terms(text: str, analyzer: str) -> Iterator[tuple[str, str]]:
+    """Give terms with how they are written: words, and in Japanese what is written as one."""
+    if analyzer == "bigram":
+        for found in _WRITTEN_WORDS.finditer(text):
+            yield found[0], found[0]
+    for token in tokens(text, analyzer):
+        surface = text[token.start : token.end]
+        wanted = is_word(token.term) or (analyzer != "bigram" and token.term.isalpha())
+        if wanted and _LEAST_LETTERS <= len(surface) <= LONGEST:
+            yield token.term, surface.casefold()
