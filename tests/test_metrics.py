@@ -13,9 +13,10 @@ from ingest.pipeline import IngestRequest, ingest
 from search_app import jobs
 from search_app.bootstrap import Services, open_services
 from search_app.catalog.engine import create_engine
-from search_app.config import Settings
+from search_app.config import Settings, load_settings
 from search_app.consistency.checking import check
 from search_app.consistency.subject import CheckRequest
+from search_app.embedders.hosted.traffic import Traffic
 from search_app.web.app import create_app
 from tests.catalog_dump import connect
 
@@ -153,3 +154,24 @@ def test_other_hosts_are_refused_as_everywhere(client: TestClient) -> None:
     response = client.get("/metrics", headers={"host": "evil.example"})
     assert response.status_code >= 400
     assert "unmoved_worker_alive" not in response.text
+
+
+def test_what_was_sent_to_hosted_models_is_counted(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert named(scraped(client), "unmoved_embedder_") == set()
+    sent = Traffic(requests=7, responses=6, retries=2, throttles=1, texts=300, tokens=4000)
+    monkeypatch.setattr(Services, "traffic", {"openai:m": sent})
+    samples = scraped(client)
+    for name, number in vars(sent).items():
+        assert of(samples, f"unmoved_embedder_{name}_total", embedder="openai:m") == number
+
+
+async def test_only_hosted_models_have_traffic(database_url: str, tmp_path: Path) -> None:
+    settings = load_settings(
+        DATABASE_URL=database_url, data_dir=tmp_path, openai_base_url="http://127.0.0.1:1/v1"
+    )
+    async with open_services(settings) as services:
+        services.embedder("hashing:64")
+        services.embedder("openai:m")
+        assert services.traffic == {"openai:m": Traffic()}

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +22,7 @@ from search_app.catalog.alerts import Standing
 from search_app.catalog.collections import CollectionSummary
 from search_app.catalog.engine import reading
 from search_app.catalog.measures import LatestCheck
+from search_app.embedders.hosted.traffic import Traffic
 from search_app.jobs.types import KINDS
 from search_app.web.deps import ServicesDep
 
@@ -58,6 +59,15 @@ _OF_CHECKS: Mapping[str, tuple[str, str]] = {
     "scanned": ("unmoved_check_vectors_scanned", "Stored vectors that the latest check read."),
 }
 
+_OF_TRAFFIC: Mapping[str, str] = {
+    "requests": "Requests that this process sent to a hosted model, retries included.",
+    "responses": "Answers of any status that it got.",
+    "retries": "Requests that were sent again.",
+    "throttles": "Answers that asked for fewer requests.",
+    "texts": "Texts that got a vector.",
+    "tokens": "Tokens as the provider counted them, where it says.",
+}
+
 
 # Registries keep their collectors in a dict, so one is equal to itself alone.
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,8 +81,9 @@ class _Seen(Collector):
     jobs: Mapping[str, int]
     deliveries: Mapping[tuple[str, str], int]
     worker_alive: bool
+    traffic: Mapping[str, Traffic]
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Give every family of samples."""
         yield from self._of_checks()
         yield from self._of_standings()
@@ -90,6 +101,11 @@ class _Seen(Collector):
         alive = _family("unmoved_worker_alive", "Whether any worker gave a sign of life lately.")
         alive.add_metric([], self.worker_alive)
         yield from (documents, passages, queue, told, alive)
+        for name, text in _OF_TRAFFIC.items():
+            counter = CounterMetricFamily(f"unmoved_embedder_{name}", text, labels=["embedder"])
+            for spec, traffic in self.traffic.items():
+                counter.add_metric([spec], getattr(traffic, name))
+            yield counter
 
     def _of_checks(self) -> Iterator[GaugeMetricFamily]:
         verdicts = _family(
@@ -143,6 +159,7 @@ async def metrics(request: Request, services: ServicesDep) -> Response:
             jobs=await measures.jobs_by_state(connection, KINDS),
             deliveries=await alerts.counts(connection),
             worker_alive=await jobs.worker_alive(services.engine),
+            traffic=services.traffic,
         )
     registry = CollectorRegistry()
     registry.register(seen)
