@@ -4,6 +4,7 @@ Sources are read and cut as the ingest would, and what the catalog knows is look
 not asked. Web pages would have to be fetched, so they are counted and no more.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -41,9 +42,6 @@ from search_app.errors import EmbedderRefusedError, SourceError
 from search_app.identity import CANARIES, Canary
 from search_app.prices import Price
 from search_app.types import JSON, Chunking, Collection, Failure
-
-_SENDS_OF_A_NEW_MODEL = 3
-"""How often canaries are sent when a model is registered: twice alone, once in company."""
 
 
 @dataclass(kw_only=True)
@@ -95,8 +93,8 @@ class _Aim:
     embedder: Counted
     chunking: Chunking
     canaries: Sequence[Canary]
-    sends: int
-    """How often the canaries are sent besides the proofs around every segment."""
+    is_new: bool
+    """The model would be registered first."""
     index_id: UUID | None = None
     model_version_id: UUID | None = None
     store: str = ""
@@ -180,7 +178,7 @@ async def _aims(
                         canaries=[
                             Canary(name=one.name, kind=one.kind, text=one.text) for one in canaries
                         ],
-                        sends=0,
+                        is_new=False,
                         index_id=index.id,
                         model_version_id=version.id,
                         store=index.store,
@@ -193,7 +191,6 @@ async def _aims(
     known = None
     if has_catalog:
         async with reading(services.engine) as connection:
-            # The latest of that name: which model answers to it, only asking it could tell.
             known = next(
                 (each for each in reversed(await models.listing(connection)) if each.spec == spec),
                 None,
@@ -204,7 +201,8 @@ async def _aims(
             embedder=embedder,
             chunking=chunking_for_limit(services.settings.chunk_tokens, limit),
             canaries=CANARIES,
-            sends=_SENDS_OF_A_NEW_MODEL,
+            # Whether it is one that is known, only asking it could tell.
+            is_new=True,
             model_version_id=None if known is None else known.id,
             store=request.store or services.settings.store,
         )
@@ -339,22 +337,36 @@ def _flush(segment: _Segment) -> None:
         return
     passages, aim = segment.passages, segment.aim
     if not passages.requests:
-        # Before the first vector, and where the model is new.
-        _prove(passages, aim, 1 + aim.sends)
+        if aim.is_new:
+            _register(passages, aim)
+        _prove(passages, aim, aim.canaries)
     for request in requests_of(aim.embedder, texts, "document"):
         sent = aim.embedder.counted(request, "document")
         passages.requests += 1
         passages.tokens += sent.tokens
         passages.estimated = passages.estimated or bool(sent.estimated_tokens)
-    _prove(passages, aim, 1)
+    _prove(passages, aim, aim.canaries)
 
 
-def _prove(passages: Passages, aim: _Aim, times: int) -> None:
-    for canary in aim.canaries:
-        tokens = aim.embedder.counted([canary.text], canary.kind).tokens * times
-        passages.requests += times
+def _prove(passages: Passages, aim: _Aim, canaries: Sequence[Canary]) -> None:
+    """Count texts that are sent one by one for a proof."""
+    for canary in canaries:
+        tokens = aim.embedder.tokens(canary.text, canary.kind)
+        passages.requests += 1
         passages.tokens += tokens
         passages.proofs += tokens
+
+
+def _register(passages: Passages, aim: _Aim) -> None:
+    """Count what a new model is sent to be known again: see identity.observe."""
+    _prove(passages, aim, [canary for canary in aim.canaries if canary.name == "long"])
+    for _ in range(2):
+        _prove(passages, aim, aim.canaries)
+    if aim.embedder.batch_size > 1:
+        _prove(passages, aim, aim.canaries)
+        kinds = Counter(canary.kind for canary in aim.canaries)
+        together = sum(-(-number // aim.embedder.batch_size) for number in kinds.values())
+        passages.requests += together - len(aim.canaries)
 
 
 async def _sum_up(services: Services, segment: _Segment, *, has_catalog: bool) -> None:
