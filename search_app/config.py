@@ -310,6 +310,36 @@ class Settings(BaseSettings):
     rerank_depth: int = Field(
         default=50, ge=1, le=1000, description="Best hits that are reranked; the rest stays below."
     )
+    generator: str = Field(
+        default="extractive",
+        description="What writes answers: extractive, which quotes the passages and needs no "
+        "model, or chat:MODEL.",
+    )
+    chat_base_url: str | None = Field(
+        default=None,
+        description="Address of an OpenAI-compatible chat endpoint, ending in /v1; unset: "
+        "OpenAI's own.",
+    )
+    chat_api_key: SecretStr | None = Field(default=None, description="Its key, where it wants one.")
+    chat_seconds: int = Field(
+        default=180, ge=1, le=3600, description="Seconds that an answer may take to its last byte."
+    )
+    chat_stall_seconds: int = Field(
+        default=60, ge=1, le=3600, description="Seconds that may pass between two bytes of it."
+    )
+    answer_tokens: int = Field(
+        default=3000,
+        ge=100,
+        le=1_000_000,
+        description="Tokens of passages that an answer may be made of.",
+    )
+    answer_threshold: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="How well a question must be met by what was found before it is answered, 0 "
+        "to 1; 0: always.",
+    )
     host: str = Field(default="127.0.0.1", description="Address the web server listens on.")
     port: int = Field(default=8020, ge=0, le=65535, description="Port the web server listens on.")
     allowed_hosts: str = Field(
@@ -323,6 +353,33 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         default=None,
         description="Signs form tokens; unset: made once and kept in the data directory.",
+    )
+    rate_per_key: int = Field(
+        default=600, ge=0, description="Requests a minute that each key may make; 0: no limit."
+    )
+    rate_per_address: int = Field(
+        default=1200,
+        ge=0,
+        description="Requests a minute that may come from each address; 0: no limit.",
+    )
+    wrong_keys_per_minute: int = Field(
+        default=10,
+        ge=1,
+        description="Wrong keys a minute from one address, after which others are not looked at.",
+    )
+    session_hours: int = Field(
+        default=12, ge=1, le=8760, description="Hours after which browsers must log in again."
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Sites whose pages may use the API with a key, such as https://example.org, "
+        "comma-separated.",
+    )
+    audit_days: int = Field(
+        default=365,
+        ge=0,
+        le=36_500,
+        description="Days that the log of changes reaches back; 0: for ever.",
     )
     query_log: bool = Field(
         default=True, description="Keep the texts of searches; off keeps only their hashes."

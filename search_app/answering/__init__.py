@@ -1,0 +1,1 @@
+"""Answers to questions out of the documents, with their sources; see ``asking``."""
