@@ -103,7 +103,7 @@ class CohereEmbedder(HostedEmbedder[JsonClient]):
         self.limits = known.limits if known else Limits()
 
     def _connect(self) -> JsonClient:
-        return JsonClient(self._endpoint, self._transport.plan.timeout_s)
+        return JsonClient(self._endpoint, self._transport.plan.timeout_s, SERVICE.address_setting)
 
     async def _disconnect(self, client: JsonClient) -> None:
         await client.aclose()

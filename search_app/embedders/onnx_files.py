@@ -148,8 +148,9 @@ def _pooling(spec: str, path: Path, prompts: Mapping[Kind, str]) -> Pooling:
         case [way] if way in _POOLINGS:
             pooling = _POOLINGS[way]
         case others:
+            named = ", ".join(map(str, others)) or "nothing"
             raise ConfigurationError(
-                f"{spec}: {path.parent.name}/{path.name} pools by {', '.join(map(str, others)) or 'nothing'}; "
+                f"{spec}: {path.parent.name}/{path.name} pools by {named}; "
                 f"only {', '.join(_POOLINGS)} are computed here, each alone"
             )
     if settings.get("include_prompt") is False and any(prompts.values()):

@@ -2,13 +2,13 @@
 
 import importlib.util
 import json
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 from search_app.embedders.hosted.address import CONNECT_S, Endpoint
 from search_app.embedders.hosted.failure import CallFailedError
+from search_app.embedders.hosted.network import proxy_variable, tls_problem
 from search_app.errors import ConfigurationError
 from search_app.types import JSON
 
@@ -21,6 +21,7 @@ LARGEST_ANSWER = 64 * 2**20
 """Most bytes of an answer that are read, unpacked; a thousand long vectors are a quarter of it."""
 
 _LARGEST_ERROR = 2**16
+_PROXY_WANTS_A_LOGIN = 407
 _KEPT_ALIVE_S = 30.0
 
 
@@ -33,14 +34,20 @@ class JsonClient:
     """
 
     def __init__(
-        self, endpoint: Endpoint, timeout_s: float, *, largest: int = LARGEST_ANSWER
+        self,
+        endpoint: Endpoint,
+        timeout_s: float,
+        address_setting: str,
+        *,
+        largest: int | None = None,
     ) -> None:
         import httpx2
 
         login = endpoint.login
         key = endpoint.key
         self._url = endpoint.url
-        self._largest = largest
+        self._address_setting = address_setting
+        self._largest = LARGEST_ANSWER if largest is None else largest
         self._client = httpx2.AsyncClient(
             headers={
                 "accept": "application/json",
@@ -67,7 +74,7 @@ class JsonClient:
                 good = response.status_code == httpx2.codes.OK
                 body = await self._read(response, self._largest if good else _LARGEST_ERROR)
         except (httpx2.RequestError, httpx2.InvalidURL) as exc:
-            raise failed(exc) from exc
+            raise failed(exc, self._url, self._address_setting) from exc
         if good and len(body) > self._largest:
             raise CallFailedError(
                 reason=f"the answer is larger than {self._largest:,} bytes", refused=True
@@ -77,6 +84,7 @@ class JsonClient:
                 status=response.status_code,
                 body=_words(body),
                 headers=dict(response.headers),
+                advice=_of_proxy(self._url) if response.status_code == _PROXY_WANTS_A_LOGIN else "",
             )
         return body
 
@@ -94,23 +102,26 @@ class JsonClient:
         return bytes(body)
 
 
-def failed(exc: Exception) -> CallFailedError:
+def failed(exc: Exception, url: str, address_setting: str) -> CallFailedError:
     """Say what an exception of httpx2 is, in the terms of all providers."""
     import httpx2
 
+    tls = tls_problem(exc, address_setting)
+    if tls is not None:
+        return CallFailedError(reason=tls, refused=True)
     reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
-    if any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(exc)):
-        # It will be no other the next time.
-        return CallFailedError(
-            reason=f"its certificate is not trusted ({exc}); is the address right? For an "
-            "authority of your own set SSL_CERT_FILE",
-            refused=True,
-        )
-    if isinstance(exc, httpx2.ProxyError):
-        return CallFailedError(
-            reason=f"{reason}; check the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
-        )
-    return CallFailedError(reason=reason, timed_out=isinstance(exc, httpx2.TimeoutException))
+    if isinstance(exc, httpx2.ProxyError) and str(exc).startswith(str(_PROXY_WANTS_A_LOGIN)):
+        return CallFailedError(reason=f"{reason}; {_of_proxy(url)}", refused=True)
+    variable = proxy_variable(url)
+    return CallFailedError(
+        reason=reason + (f", by the proxy that {variable} names" if variable else ""),
+        timed_out=isinstance(exc, httpx2.TimeoutException),
+    )
+
+
+def _of_proxy(url: str) -> str:
+    variable = proxy_variable(url) or "the proxy"
+    return f"that is a proxy's answer: check name and password in {variable}"
 
 
 def require_package(provider: str) -> None:
@@ -132,13 +143,6 @@ def require_package(provider: str) -> None:
 def package_version() -> str:
     """Give the version of httpx2."""
     return metadata.version(PACKAGE)
-
-
-def _causes(exc: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = exc
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
 
 
 def _words(body: bytes) -> JSON:
