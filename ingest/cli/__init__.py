@@ -8,6 +8,7 @@ from search_app.console import run
 # Each module adds its commands to the app.
 from ingest.cli import (  # isort: skip # noqa: F401
     add,
+    analysis,
     cache,
     check,
     checks,
@@ -17,6 +18,7 @@ from ingest.cli import (  # isort: skip # noqa: F401
     documents,
     evaluation,
     indexes,
+    model_table,
     models,
     prices,
     reconcile,

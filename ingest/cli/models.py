@@ -8,8 +8,10 @@ import typer
 
 from ingest.cli.app import app
 from ingest.cli.tables import AsJson, Offset, amount, print_table, short, when
+from ingest.probes import KeptProbe, keep, kept_probes
 from search_app.config import Settings, load_settings
 from search_app.console import print_json, printable, wait_for
+from search_app.errors import NotFoundError
 from search_app.types import JSON, ModelVersion
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def models(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 @group.command("list")
 def list_models(*, as_json: AsJson = False) -> None:
-    """List the model versions that indexes were made with, as observed."""
+    """List the model versions that indexes were made with, and what was probed on this machine."""
     _list(as_json=as_json)
 
 
@@ -63,8 +65,8 @@ def probe_model(
     spec: Annotated[
         str,
         typer.Argument(
-            help="bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or "
-            "hashing:DIM."
+            help="bundled, openai:MODEL, google:MODEL, bedrock:MODEL, cohere:MODEL, voyage:MODEL, "
+            "onnx:FOLDER, sentence-transformers:NAME_OR_PATH or hashing:DIM."
         ),
     ],
     texts: Annotated[
@@ -73,7 +75,10 @@ def probe_model(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Measure an embedder: dimensions, norms, noise, limit of length, speed; records nothing."""
+    """Measure an embedder: dimensions, norms, noise, limit of length, speed.
+
+    What it came to is kept on this machine, for the lists of models; the database stays as it is.
+    """
     from ingest.probing import probed
 
     settings = load_settings()
@@ -82,29 +87,64 @@ def probe_model(
         print_json(_probe_json(found))
     else:
         _print_probe(found)
+    try:
+        keep(settings.data_dir, found.probe)
+    except OSError as exc:
+        typer.echo(f"not kept for the lists of models: {exc}", err=True)
 
 
 def _list(*, as_json: bool) -> None:
     settings = load_settings()
-    found = wait_for(_models(settings), settings)
+    probes = {probe.spec: probe for probe in kept_probes(settings.data_dir)}
+    try:
+        found = wait_for(_models(settings), settings)
+    except NotFoundError:
+        # No database yet; what was probed can be listed all the same.
+        if not probes:
+            raise
+        found = []
     if as_json:
-        print_json([asdict(version) for version in found])
+        _print_list_json(found, probes)
         return
-    print_table(
-        ["id", "model", "spec", "dimensions", "noise floor", "stable"],
+    rows = [
         [
-            [
-                short(version.id),
-                version.name,
-                version.spec,
-                str(version.identity.dimensions),
-                f"{version.noise_floor:.1e}",
-                "to the bit" if version.bit_stable else "no",
-            ]
-            for version in found
-        ],
+            short(version.id),
+            version.name,
+            version.spec,
+            str(version.identity.dimensions),
+            f"{version.noise_floor:.1e}",
+            "to the bit" if version.bit_stable else "no",
+            _probed(probes.get(version.spec)),
+        ]
+        for version in found
+    ]
+    registered = {version.spec for version in found}
+    rows += [
+        ["-", probe.model, spec, str(probe.dimensions), "-", "-", _probed(probe)]
+        for spec, probe in probes.items()
+        if spec not in registered
+    ]
+    print_table(
+        ["id", "model", "spec", "dimensions", "noise floor", "stable", "probed here"],
+        rows,
         empty="no model was used yet",
     )
+
+
+def _print_list_json(found: Sequence[ModelVersion], probes: "Mapping[str, KeptProbe]") -> None:
+    """Print model versions, each with its probe; specs that were only probed have no id."""
+    left = dict(probes)
+    listed: list[JSON] = []
+    for version in found:
+        probe = probes.get(version.spec)
+        left.pop(version.spec, None)
+        listed.append({**asdict(version), "probe": probe.as_json() if probe else None})
+    listed += [{"id": None, "spec": spec, "probe": p.as_json()} for spec, p in left.items()]
+    print_json(listed)
+
+
+def _probed(probe: KeptProbe | None) -> str:
+    return "-" if probe is None else f"{probe.stability}, {when(probe.at)}"
 
 
 async def _models(settings: Settings) -> Sequence[ModelVersion]:

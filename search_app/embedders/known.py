@@ -197,15 +197,15 @@ KNOWN: Sequence[Known] = (
     _openai("text-embedding-3-small", 1536, range(1, 1537)),
     _openai("text-embedding-3-large", 3072, range(1, 3073)),
     _openai("text-embedding-ada-002", 1536),
-    _google("gemini-embedding-001", 3072, range(128, 3073), 2048),
-    _google("gemini-embedding-2", 3072, range(128, 3073), 8192),
+    _google("gemini-embedding-001", 3072, range(128, 3073), 2048, unit=True),
+    _google("gemini-embedding-2", 3072, range(128, 3073), 8192, unit=True),
     _google("text-embedding-005", 768, range(1, 769), 2048),
     _google("text-multilingual-embedding-002", 768, range(1, 769), 2048),
     _bedrock("amazon.titan-embed-text-v1", 1536, tokens=8192, unit=False),
     _bedrock(
         "amazon.titan-embed-text-v2:0", 1024, tokens=8192, choices=(256, 512, 1024), unit=True
     ),
-    _bedrock("amazon.titan-embed-image-v1", 1024, tokens=256, choices=(256, 384, 1024)),
+    _bedrock("amazon.titan-embed-image-v1", 1024, tokens=128, choices=(256, 384, 1024)),
     _bedrock(
         "amazon.nova-2-multimodal-embeddings-v1:0",
         3072,
