@@ -229,7 +229,7 @@ async def test_a_model_is_cited_and_what_it_makes_up_is_taken_out(
 ) -> None:
     model.script(
         streamed(
-            "The keeper writes it into a blue book [1]. ",
+            "The lighthouse keeper writes the weather into a blue book [1]. ",
             "Nobody reads it. Ships sail at ni",
             "ne [77]. See https://evil.example/x for more [1].",
             usage={"prompt_tokens": 120, "completion_tokens": 30, "total_tokens": 150},

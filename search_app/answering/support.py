@@ -80,9 +80,17 @@ def _windows(text: str) -> list[str]:
 
 
 def _usual(background: Matrix) -> float:
-    """Give the mean similarity of unrelated passages; 0 where there are too few to tell."""
+    """Give a similarity of unrelated passages; 0 where there are too few to tell.
+
+    A low one of all pairs: in a collection, many passages have to do with each other.
+    """
     number = len(background)
     if number < 2:  # noqa: PLR2004 - a pair
         return 0.0
-    total = background.astype(np.float64).sum(axis=0)
-    return float(np.clip((total @ total - number) / (number * (number - 1)), 0.0, 0.95))
+    exact = background.astype(np.float64)
+    pairs = (exact @ exact.T)[np.triu_indices(number, 1)]
+    return float(np.clip(np.percentile(pairs, LOW), 0.0, 0.95))
+
+
+LOW = 10
+"""Percentile of the similarities of pairs that stands for unrelated ones."""
