@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search_app.cli_alerts import alerts
+from search_app.cli_ask import answers, ask
 from search_app.cli_backup import backup, restore
 from search_app.cli_cache import cache
 from search_app.cli_explain import explain, passage_id
@@ -29,6 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(ask)
+app.add_typer(answers, name="answers")
 app.command()(explain)
 app.command()(why)
 app.command()(alerts)
