@@ -26,7 +26,7 @@ from search_app.stores.pgvector_reading import Parameters, Rows, Sent, rows_of_l
 from search_app.stores.pgvector_search import approximate_search, comparing, walking
 from search_app.stores.pgvector_tables import read_layout
 from search_app.stores.pgvector_terms import scoring
-from search_app.types import Point, Scored, Sparse
+from search_app.types import Point, Precision, Scored, Sparse
 from tests.own_database import own_database
 from tests.points import (
     DIMENSIONS,
@@ -135,6 +135,48 @@ async def test_exact_search_compares_and_approximate_search_walks(
     walk = walking(layout, engine.dialect, filtered=bool(condition))
     assert "_hnsw" not in await plan(engine, exact, **given)
     assert "_hnsw" in await plan(engine, walk, **given, candidates=20)
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BINARY])
+async def test_every_precision_is_walked_and_none_in_an_exact_search(
+    engine: AsyncEngine, precision: Precision
+) -> None:
+    store, index_id = PgvectorStore(engine, hnsw_from=1000), uuid4()
+    await store.create(index_id, 24, precision)
+    await store.upsert(index_id, make_points(index_id, units(1500, 24)))
+    await store.optimize(index_id)
+    async with engine.begin() as connection:
+        layout = await read_layout(connection, index_id)
+    assert (layout.precision, layout.has_hnsw) == (precision, True)
+    exact = comparing(layout, engine.dialect, filtered=False)
+    walk = walking(layout, engine.dialect, filtered=False)
+    assert "_hnsw" not in await plan(engine, exact)
+    assert "_hnsw" in await plan(engine, walk, candidates=20)
+    await store.drop(index_id)
+
+
+async def test_bits_tell_vectors_apart_that_never_change_their_sign(engine: AsyncEngine) -> None:
+    """Their numbers are all above 0, as those of many a model hardly ever change their sign."""
+    store, index_id = PgvectorStore(engine, hnsw_from=1000), uuid4()
+    near = 1 + 0.2 * units(1500, 128)
+    vectors = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    points = make_points(index_id, vectors)
+    await store.create(index_id, 128, Precision.BINARY)
+    await store.upsert(index_id, points)
+    await store.optimize(index_id)
+    found = 0
+    for number in range(20):
+        hits = await store.search(index_id, vectors[number], k=10)
+        found += len({hit.chunk_id for hit in hits} & set(nearest(points, vectors[number], 10)))
+    # By signs all are alike, and two hundred candidates of 1,500 would hold 27 of these 200.
+    assert found >= 0.8 * 200
+    await store.drop(index_id)
+    async with engine.begin() as connection:
+        left = await connection.scalar(
+            text("SELECT count(*) FROM pg_proc WHERE proname = :name"),
+            {"name": f"index_{index_id.hex}_bits"},
+        )
+    assert left == 0
 
 
 async def test_a_selective_filter_uses_the_index_on_fields(
