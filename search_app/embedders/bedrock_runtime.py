@@ -18,6 +18,7 @@ SIGN_IN = (
 )
 _RENEW = "the AWS session has ended: sign in again, for example with `aws sso login`"
 _CHECK_KEYS = "check the AWS credentials, and UNMOVED_BEDROCK_PROFILE where it is set"
+_TRUST = "is the address right? For an authority of your own set AWS_CA_BUNDLE"
 _CHECK_NAME = "check the model's name, and that UNMOVED_BEDROCK_REGION offers it"
 
 ADVICE: Mapping[str, str] = {
@@ -116,12 +117,13 @@ class Runtime:
             credentials = self._session.get_credentials()
             frozen = credentials.get_frozen_credentials() if credentials else None
             bearer = self._session.get_auth_token(signing_name="bedrock")
-            token = bearer.get_frozen_token().token if bearer else None
+            # One that is renewed by itself, or one that stays.
+            kept = bearer.get_frozen_token() if hasattr(bearer, "get_frozen_token") else bearer
         except BotoCoreError:
             # They are what failed, and nothing was sent.
             return []
         found = [frozen.secret_key, frozen.token] if frozen else []
-        return [each for each in (*found, token) if each]
+        return [each for each in (*found, kept.token if kept else None) if each]
 
     def close(self) -> None:
         """Close the connections, and wait for nothing."""
@@ -187,6 +189,9 @@ def failed(exc: Exception) -> CallFailedError | None:
     if isinstance(exc, exceptions.ReadTimeoutError):
         return CallFailedError(timed_out=True)
     reason = f"{name}: {exc}".rstrip(": ")
+    if isinstance(exc, exceptions.SSLError):
+        # It will be no other the next time.
+        return CallFailedError(reason=f"{reason}; {_TRUST}", refused=True)
     passing = (exceptions.HTTPClientError, exceptions.ConnectionError)
     if isinstance(exc, passing) or name in ("IncompleteReadError", "MetadataRetrievalError"):
         return CallFailedError(reason=reason)

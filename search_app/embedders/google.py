@@ -123,6 +123,7 @@ class GoogleEmbedder(HostedEmbedder[Connection]):
             service = replace(VERTEX, address_setting="UNMOVED_GOOGLE_BASE_URL")
         self._account = Account(
             endpoint=endpoint_of(service, address, api_key),
+            address_setting=service.address_setting,
             project=project or None,
             location=location if vertex else None,
             credentials=credentials,

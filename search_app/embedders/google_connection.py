@@ -21,9 +21,13 @@ NO_KEY = "no-key"
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Who asks: a key, or a project and a location; ``credentials`` None are found when needed."""
+    """Who asks: a key, or a project and a location; ``credentials`` None are found when needed.
+
+    ``address_setting`` is what decides where.
+    """
 
     endpoint: Endpoint
+    address_setting: str
     project: str | None = None
     location: str | None = None
     credentials: "Credentials | None" = field(default=None, repr=False)
@@ -71,7 +75,7 @@ class Connection:
             # chooses by the model's name how to ask.
             answer = await self._client._api_client.async_request("post", path, dict(body))  # noqa: SLF001 - see above
         except Exception as exc:
-            failure = failed(exc)
+            failure = failed(exc, self._account)
             if failure is None:
                 raise
             raise failure from exc
@@ -119,7 +123,7 @@ class Connection:
         )
 
 
-def failed(exc: Exception) -> CallFailedError | None:
+def failed(exc: Exception, account: Account) -> CallFailedError | None:
     """Say what an exception is in the terms of all providers; None of one that is a fault here."""
     import httpx2
     from google.auth.exceptions import GoogleAuthError
@@ -128,7 +132,7 @@ def failed(exc: Exception) -> CallFailedError | None:
     if isinstance(exc, APIError):
         return _refusal(exc)
     if isinstance(exc, httpx2.HTTPError | httpx2.InvalidURL):
-        return http.failed(exc)
+        return http.failed(exc, account.endpoint.url, account.address_setting)
     reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
     if isinstance(exc, GoogleAuthError):
         passing = exc.retryable or type(exc).__name__ == "TransportError"
