@@ -207,6 +207,7 @@ async def test_the_oldest_go_first(services: Services, folder: Path) -> None:
             "(SELECT min(sent_hash) FROM embedding_cache)"
         )
     oldest, *others = [row["sent_hash"] for row in rows(services)]
+    assert isinstance(oldest, bytes)
     size = 64 * 4
     async with transaction(services.engine) as connection:
         assert await embedding_cache.trim(connection, most_bytes=3 * size) == 0

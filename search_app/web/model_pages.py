@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from search_app.catalog import models, proofs, statistics
+from search_app.catalog import embedding_cache, models, proofs, statistics
 from search_app.catalog.engine import transaction
 from search_app.web.collection_view import collection_url
 from search_app.web.deps import ServicesDep, page_id, page_number
@@ -20,6 +20,7 @@ async def models_page(request: Request, services: ServicesDep) -> Response:
         found = await models.listing(connection)
         latest = await proofs.latest(connection)
         uses = await statistics.index_uses(connection)
+        kept = await embedding_cache.kept(connection)
     return render(
         request,
         "models.html",
@@ -27,6 +28,8 @@ async def models_page(request: Request, services: ServicesDep) -> Response:
             (version, latest.get(version.id), [use for use in uses if _uses(use, version.id)])
             for version in reversed(found)
         ],
+        kept_vectors=sum(each.vectors for each in kept),
+        kept_bytes=sum(each.bytes for each in kept),
         collection_url=collection_url,
     )
 
@@ -41,6 +44,7 @@ async def model_page(
         version = await models.get(connection, page_id(model_id, "model version"))
         uses = await statistics.index_uses(connection, model_version_id=version.id)
         aliases = await models.aliases(connection, version.id)
+        kept = await embedding_cache.kept(connection, version.id)
         outcomes = await proofs.outcomes(connection, version.id)
         found = await proofs.listing(
             connection,
@@ -54,6 +58,7 @@ async def model_page(
         version=version,
         uses=uses,
         aliases=aliases,
+        kept=kept,
         outcomes=outcomes,
         proofs=found[:PROOFS_ON_A_PAGE],
         more=len(found) > PROOFS_ON_A_PAGE,

@@ -93,6 +93,8 @@ async def run_page(
         more=number * FAILURES_ON_A_PAGE < run.errors,
         lasted=lasted(run),
         counts=_tallies(run.counts),
+        sent=run.counts.get("sent"),
+        currency=run.counts.get("currency", ""),
         configuration=list(flattened(run.configuration)),
     )
 
@@ -115,5 +117,8 @@ def _tallies(counts: Mapping[str, JSON]) -> list[tuple[str, list[tuple[str, JSON
         )
 
     return [
-        (noun, ordered(counted)) for noun, counted in ordered(counts) if isinstance(counted, dict)
+        (noun, ordered(counted))
+        for noun, counted in ordered(counts)
+        # What was sent has words of its own.
+        if isinstance(counted, dict) and noun != "sent"
     ]
