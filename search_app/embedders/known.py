@@ -104,20 +104,32 @@ def _openai(model: str, dimensions: int, choices: Sequence[int] = ()) -> Known:
     )
 
 
-def _google(
-    model: str, dimensions: int, choices: Sequence[int], tokens: int, *, unit: bool | None = None
-) -> Known:
+def _gemini(model: str, *, tokens: int) -> Known:
+    """Describe a model as the Gemini API offers it; Vertex AI takes one text in a request."""
     return Known(
         provider="google",
         model=model,
-        dimensions=dimensions,
-        choices=choices,
+        dimensions=3072,
+        choices=range(128, 3073),
         text_tokens=tokens,
-        request_tokens=20_000,
-        request_texts=250,
-        unit=unit,
+        request_texts=100,
+        unit=True,
         source="https://ai.google.dev/gemini-api/docs/embeddings",
         price="https://ai.google.dev/gemini-api/docs/pricing",
+    )
+
+
+def _vertex(model: str) -> Known:
+    return Known(
+        provider="google",
+        model=model,
+        dimensions=768,
+        choices=range(1, 769),
+        text_tokens=2048,
+        request_tokens=20_000,
+        request_texts=250,
+        source="https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings",
+        price="https://cloud.google.com/vertex-ai/generative-ai/pricing",
     )
 
 
@@ -197,10 +209,10 @@ KNOWN: Sequence[Known] = (
     _openai("text-embedding-3-small", 1536, range(1, 1537)),
     _openai("text-embedding-3-large", 3072, range(1, 3073)),
     _openai("text-embedding-ada-002", 1536),
-    _google("gemini-embedding-001", 3072, range(128, 3073), 2048, unit=True),
-    _google("gemini-embedding-2", 3072, range(128, 3073), 8192, unit=True),
-    _google("text-embedding-005", 768, range(1, 769), 2048),
-    _google("text-multilingual-embedding-002", 768, range(1, 769), 2048),
+    _gemini("gemini-embedding-001", tokens=2048),
+    _gemini("gemini-embedding-2", tokens=8192),
+    _vertex("text-embedding-005"),
+    _vertex("text-multilingual-embedding-002"),
     _bedrock("amazon.titan-embed-text-v1", 1536, tokens=8192, unit=False),
     _bedrock(
         "amazon.titan-embed-text-v2:0", 1024, tokens=8192, choices=(256, 512, 1024), unit=True
