@@ -15,6 +15,7 @@ from benchmarks import (
     search,
     stores,
     terms,
+    transport,
     workers,
 )
 
@@ -30,6 +31,7 @@ PARTS = {
     "reconcile": reconcile,
     "reindex": reindex,
     "check": check,
+    "transport": transport,
     "workers": workers,
     "quality": quality,
 }

@@ -19,6 +19,7 @@ from ingest.sources import discover
 from ingest.types import LoadedDocument, SourceRef
 from search_app.bootstrap import Services
 from search_app.catalog.chunks import indexed_text
+from search_app.embedders.base import Embedder
 from search_app.embedders.batching import embed_all
 from search_app.identity import CANARIES
 from search_app.types import Chunking
@@ -42,7 +43,7 @@ async def against_bare_embedding() -> None:
     heading("ingest of new chunks against bare embedding of the same chunks (bundled)")
     async with scratch_services("bundled") as services:
         with tempfile.TemporaryDirectory() as folder:
-            texts = _write_chunks(services, Path(folder))
+            texts = chunks_of_pages(services, Path(folder))
             embedder = services.embedder("bundled")
             await embedder.embed(["warm"], "document")
             # The first ingest sets up the collection and takes the identity proof with it.
@@ -54,7 +55,7 @@ async def against_bare_embedding() -> None:
             started = time.perf_counter()
             report = await ingest(services, IngestRequest(arguments=[f"{folder}/new"]))
             whole = time.perf_counter() - started
-            proofs = await _seconds_of_proofs(services, report.chunks.embedded)
+            proofs = await seconds_of_proofs(services.embedder("bundled"), report.chunks.embedded)
             again = await _seconds_of_embedding(services, texts)
     base = min(bare, again)
     ratio = (whole - proofs) / base
@@ -64,7 +65,7 @@ async def against_bare_embedding() -> None:
     figure("ingest without proofs / bare", f"{ratio:.3f}", target="<= 1.05", reached=ratio <= 1.05)
 
 
-def _write_chunks(services: Services, folder: Path) -> list[str]:
+def chunks_of_pages(services: Services, folder: Path) -> list[str]:
     """Copy real pages until they make enough chunks; give the texts as they are embedded."""
     corpus = MANUALS if MANUALS.exists() else OWN_DOCS
     target, texts = folder / "new", dict[str, None]()
@@ -88,11 +89,10 @@ async def _seconds_of_embedding(services: Services, texts: list[str]) -> float:
     return time.perf_counter() - started
 
 
-async def _seconds_of_proofs(services: Services, embedded: int) -> float:
+async def seconds_of_proofs(embedder: Embedder, embedded: int) -> float:
     """Measure one proof and count how many the ingest made: the opening and one a segment."""
     from ingest.writing import SEGMENT
 
-    embedder = services.embedder("bundled")
     started = time.perf_counter()
     for canary in CANARIES:
         await embedder.embed([canary.text], canary.kind)

@@ -26,6 +26,7 @@ from search_app.types import JSON, Kind
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, Omit
+    from openai._types import RequestOptions
 
 _ENDS = "which for most servers ends in /v1"
 
@@ -182,29 +183,35 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
 
     async def _post(self, texts: Sequence[str]) -> bytes:
         # The raw body, because the client's parsing believes any answer: it accepts duplicate
-        # indexes and strings for numbers, and hands out text where JSON was promised.
+        # indexes and strings for numbers, and hands out text where JSON was promised. And by the
+        # client's general way to post, since its own for embeddings looks at every text in turn.
+        import httpx2
         import openai
 
-        asked = self._hosted.dimensions
+        body: dict[str, object] = {
+            "model": self._hosted.model,
+            "input": list(texts),
+            "encoding_format": self._encoding,
+        }
+        if self._hosted.dimensions is not None:
+            body["dimensions"] = self._hosted.dimensions
+        options: RequestOptions = {"headers": self._azure_headers()}
+        if self._api_version:
+            options["params"] = {"api-version": self._api_version}
         try:
-            response = await self.client.embeddings.with_raw_response.create(
-                model=self._hosted.model,
-                input=list(texts),
-                encoding_format=self._encoding,
-                dimensions=openai.omit if asked is None else asked,
-                extra_headers=self._azure_headers(),
-                extra_query={"api-version": self._api_version} if self._api_version else None,
+            response = await self.client.post(
+                "/embeddings", cast_to=httpx2.Response, body=body, options=options
             )
         except openai.OpenAIError as exc:
             raise failed(exc, self._endpoint.url) from exc
-        return response.http_response.content
+        return response.content
 
-    def _azure_headers(self) -> Mapping[str, "str | Omit"] | None:
+    def _azure_headers(self) -> Mapping[str, "str | Omit"]:
         import openai
 
         key = self._endpoint.key
         if not self._azure or key is None:
-            return None
+            return {}
         return {"api-key": key.get_secret_value(), "Authorization": openai.omit}
 
 
