@@ -13,6 +13,8 @@ from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Job
 
 from ingest import pipeline
+from ingest.analysing.asking import analyse as analysed
+from ingest.analysing.common import Done
 from ingest.deletion import Deleted, delete_collection
 from ingest.nightly import check_for_job
 from ingest.pipeline import IngestRequest
@@ -33,6 +35,7 @@ from search_app.errors import (
 )
 from search_app.jobs.checked import Checked
 from search_app.jobs.types import (
+    ANALYSE,
     CHECK,
     DELETE,
     INGEST,
@@ -54,7 +57,7 @@ PASSING = (
 )
 """Errors that waiting may mend; any other fails the job at once."""
 
-Outcome = IngestReport | Deleted | Helped | ReindexReport | Checked
+Outcome = IngestReport | Deleted | Helped | ReindexReport | Checked | Done
 
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 300
@@ -205,6 +208,13 @@ def make_app(services: Services, tell: Tell) -> App:
         work = check_for_job(services, collection, job_id=job.id or 0, attempts=job.attempts)
         await _do(services, context, tell, work)
 
+    @app.task(name=ANALYSE, queue=QUEUE, retry=_Again(), pass_context=True)
+    async def analyse(
+        context: JobContext, *, collection: str, arguments: Sequence[str], options: JSON
+    ) -> None:
+        work = analysed(services, collection, arguments[0], options, job_id=context.job.id)
+        await _do(services, context, tell, work)
+
     # Hardly ever due. But only with a periodic task does procrastinate watch over all that its
     # worker does, and end it when the connection is lost.
     @app.periodic(cron="0 0 29 2 *")
@@ -301,6 +311,8 @@ def _checked(report: Outcome) -> dict[str, JSON]:
         return {"chunks": {"embedded": report.embedded, "reused": report.copied}}
     if isinstance(report, Checked):
         return {"check": str(report.check_id), "verdict": report.verdict}
+    if isinstance(report, Done):
+        return {"analysis": str(report.id)}
     if isinstance(report, Deleted):
         return {"documents": {"removed": report.documents}}
     if isinstance(report, Helped):

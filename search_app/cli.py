@@ -83,6 +83,14 @@ def search(
     fold: Annotated[
         bool, typer.Option("--fold", help="Show passages that say nearly the same as one hit.")
     ] = False,
+    mmr: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Hits that differ: λ of maximal marginal relevance, 1 leaves all as it is.",
+        ),
+    ] = None,
     no_rerank: Annotated[
         bool, typer.Option("--no-rerank", help="Leave UNMOVED_RERANKER aside.")
     ] = False,
@@ -105,6 +113,7 @@ def search(
         rerank=not no_rerank,
         exact=exact,
         fold=fold,
+        mmr=mmr,
         client="command",
     )
     result = wait_for(_search(settings, request), settings)

@@ -93,6 +93,7 @@ LABELS: Mapping[str, str] = {
     "ready": gettext_noop("Ready"),
     "reconcile": gettext_noop("Repair"),
     "reindex": gettext_noop("Building an index"),
+    "analyse": gettext_noop("Analysing"),
     "remove": gettext_noop("Removal"),
     "removed": gettext_noop("Removed"),
     "removing": gettext_noop("Being removed"),

@@ -9,6 +9,7 @@ from search_app.console import run
 from ingest.cli import (  # isort: skip # noqa: F401
     add,
     analysis,
+    analysis,
     cache,
     check,
     checks,

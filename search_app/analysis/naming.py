@@ -25,8 +25,26 @@ PRIOR = 100.0
 
 LONGEST = 40
 _LEAST_SCORE = 1.0
+_APOSTROPHE = re.compile("['’]")
 _LEAST_LETTERS = 2
 _LEAST_PASSAGES = 2
+
+# What holds sentences together tells nothing of what they are about; beyond STOP_WORDS of search,
+# which keeps whatever somebody might look for.
+FUNCTION_WORDS = frozenset(
+    re.findall(
+        "[a-z]+",
+        "about after again all also am any anybody anyone anything because been before being both "
+        "can cannot could did do does doing done down each else even ever every few from further "
+        "get gets getting go goes going got had has have having he her here hers him his how i im "
+        "ive its just let like made make many may me might mine more most much must my myself "
+        "never now off once one only other our ours out over own please quite rather really same "
+        "say said says she should since so some somebody someone something still than thank thanks "
+        "them themselves those though through thus too under until up upon us very want was way we "
+        "well went were what when where whether which while who whom whose why within without "
+        "would yes yet you your yours yourself",
+    )
+)
 
 # Pairs of characters are good for finding and say little to a reader; what Japanese is written in
 # without a break mostly is a word, or several that belong together.
@@ -127,5 +145,11 @@ def _terms(text: str, analyzer: str) -> Iterator[tuple[str, str]]:
     for token in tokens(text, analyzer):
         surface = text[token.start : token.end]
         wanted = is_word(token.term) or (analyzer != "bigram" and token.term.isalpha())
-        if wanted and _LEAST_LETTERS <= len(surface) <= LONGEST:
-            yield token.term, surface.casefold()
+        shown = surface.casefold()
+        if (
+            wanted
+            and _LEAST_LETTERS <= len(shown) <= LONGEST
+            and shown not in FUNCTION_WORDS
+            and not _APOSTROPHE.search(shown)
+        ):
+            yield token.term, shown

@@ -14,6 +14,7 @@ from search_app.catalog.engine import transaction
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.jobs.looking import find
 from search_app.jobs.types import (
+    ANALYSE,
     CHECK,
     DELETE,
     INGEST,
@@ -23,6 +24,7 @@ from search_app.jobs.types import (
     REMOVE,
     RETRY,
     Job,
+    analyses_lock_of,
     builders_lock_of,
     check_queue,
     checks_lock_of,
@@ -211,6 +213,22 @@ async def enqueue_check_with(connection: AsyncConnection, collection: str) -> Jo
     return await _enqueue(connection, CHECK, collection, {})
 
 
+async def enqueue_analysis(
+    engine: AsyncEngine, *, collection: str, analysis: str, options: Mapping[str, JSON]
+) -> Job:
+    """Ask for an index to be analysed: clusters, outliers, diversity or labels.
+
+    Raises:
+        NotFoundError: there is no such collection.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    async with transaction(engine) as connection:
+        await collections.get(connection, collection)
+        return await _enqueue(
+            connection, ANALYSE, collection, {"arguments": [analysis], "options": given}
+        )
+
+
 async def enqueue_delete(engine: AsyncEngine, *, collection: str) -> Job:
     """Ask for a collection to be deleted, with its documents, vectors and indexes.
 
@@ -297,7 +315,7 @@ async def _enqueue(
     return await find(connection, deferred[0])
 
 
-_LOCKS = (lock_of, builders_lock_of, checks_lock_of)
+_LOCKS = (lock_of, builders_lock_of, checks_lock_of, analyses_lock_of)
 
 _USER = re.compile("https?://[^/?#]*@")
 

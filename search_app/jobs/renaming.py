@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from search_app.catalog import collections, locks
 from search_app.catalog.engine import transaction
 from search_app.errors import InvalidInputError
-from search_app.jobs.types import builders_lock_of, checks_lock_of, lock_of
+from search_app.jobs.types import analyses_lock_of, builders_lock_of, checks_lock_of, lock_of
 from search_app.types import Collection
 
 
@@ -24,6 +24,11 @@ async def rename_collection(engine: AsyncEngine, *, old: str, new: str) -> Colle
         "new_lock": builders_lock_of(new),
     }
     checking = {"new": new, "old_lock": checks_lock_of(old), "new_lock": checks_lock_of(new)}
+    analysing = {
+        "new": new,
+        "old_lock": analyses_lock_of(old),
+        "new_lock": analyses_lock_of(new),
+    }
     async with transaction(engine) as connection:
         collection = await collections.get(connection, old)
         # Held until the end of the transaction, by whoever asks for work and whoever does it.
@@ -36,7 +41,7 @@ async def rename_collection(engine: AsyncEngine, *, old: str, new: str) -> Colle
                 f"a run is writing to collection {old!r}; wait until it has ended"
             )
         renamed = await collections.rename(connection, collection, new)
-        for followed in (values, building, checking):
+        for followed in (values, building, checking, analysing):
             await connection.execute(_FOLLOW, followed)
     return renamed
 

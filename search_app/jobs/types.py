@@ -22,10 +22,13 @@ REINDEX = "reindex"
 CHECK = "check"
 """Checking the active index, beside whatever else is done with the collection."""
 
+ANALYSE = "analyse"
+"""Clusters, outliers, diversity or labels of an index, beside whatever else is done with it."""
+
 PART = "part"
 """A helper of a job: it takes part in its run, see ``ingest.sharing``. Nobody asks for it."""
 
-KINDS = (INGEST, REMOVE, RETRY, DELETE, REINDEX, CHECK)
+KINDS = (INGEST, REMOVE, RETRY, DELETE, REINDEX, CHECK, ANALYSE)
 """What is asked for and shown; a queue may hold other tasks too, of the queue itself."""
 
 SILENT_S = 20
@@ -57,7 +60,7 @@ class JobStatus(StrEnum):
 class Job:
     """A piece of queued work.
 
-    ``kind`` is ingest, remove, retry, delete, reindex or check; ``queue`` where it waits.
+    ``kind`` is ingest, remove, retry, delete, reindex, check or analyse; ``queue`` where it waits.
     ``arguments`` are paths and web addresses: what to ingest, or which sources to remove.
     ``run_id`` is the latest run that works on it or did; a job that was interrupted has several.
     ``counts`` are that run's so far, in the shape that ``ingest add --json`` prints, and
@@ -161,7 +164,12 @@ def checks_lock_of(collection: str) -> str:
     return f"checks of collection {collection}"
 
 
+def analyses_lock_of(collection: str) -> str:
+    """Name the lock of the jobs that analyse a collection, beside the others."""
+    return f"analyses of collection {collection}"
+
+
 def lock_for(kind: str, collection: str) -> str:
     """Name the lock that a job of a kind takes."""
-    locks = {REINDEX: builders_lock_of, CHECK: checks_lock_of}
+    locks = {REINDEX: builders_lock_of, CHECK: checks_lock_of, ANALYSE: analyses_lock_of}
     return locks.get(kind, lock_of)(collection)

@@ -82,6 +82,7 @@ async def search(services: ServicesDep, body: SearchBody) -> SearchAnswer:
             rerank=body.rerank,
             exact=body.exact,
             fold=body.fold,
+            mmr=body.mmr,
             client="api",
         )
     )

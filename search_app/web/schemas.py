@@ -65,6 +65,14 @@ class SearchBody(Model):
     exact: Annotated[
         bool, Field(description="Compare with every vector instead of using the fast index")
     ] = False
+    mmr: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="λ of maximal marginal relevance: the lower, the more hits differ",
+        ),
+    ] = None
     fold: Annotated[
         bool, Field(description="Show passages that say nearly the same as one hit")
     ] = False

@@ -24,7 +24,7 @@ MODES: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
 class SearchState:
     """A search as an address carries it; ``collection`` or ``mode`` empty: the default one.
 
-    ``index`` names another index than the active one. It, ``mode`` and ``page`` are texts that the
+    ``index`` names another index than the active one. It, ``mode``, ``page`` and ``mmr`` are texts that the
     address had, since a wrong one must be shown and explained.
     """
 
@@ -35,6 +35,7 @@ class SearchState:
     page: str = "1"
     exact: bool = False
     index: str = ""
+    mmr: str = ""
 
     def number(self) -> int:
         """Give the page's number.
@@ -59,6 +60,7 @@ class SearchState:
             ("page", "" if self.page == "1" else self.page),
             ("exact", "1" if self.exact else ""),
             ("index", self.index),
+            ("mmr", self.mmr),
         ]
         return [(name, value) for name, value in pairs if value]
 
@@ -79,6 +81,19 @@ class SearchState:
                 f"mode {self.mode[:20]!r} is not known; write {', '.join(MODES)}"
             )
         return MODES.get(self.mode)
+
+    def weight(self) -> float | None:
+        """Give λ of maximal marginal relevance; None where none was chosen.
+
+        Raises:
+            InvalidInputError: it is no number.
+        """
+        try:
+            return float(self.mmr) if self.mmr else None
+        except ValueError as exc:
+            raise InvalidInputError(
+                f"mmr is {self.mmr[:20]!r}; write a number from 0 to 1"
+            ) from exc
 
     def document_url(self, document_id: object, chunk_id: object) -> str:
         """Give the address of a hit's place in its document, which leads back to this search."""
@@ -112,6 +127,7 @@ class SearchState:
             mode=self.chosen_mode(),
             exact=self.exact,
             fold=True,
+            mmr=self.weight(),
             client="page",
         )
 
@@ -128,4 +144,5 @@ def read_state(parameters: QueryParams) -> SearchState:
         page=parameters.get("page", "1") or "1",
         exact=parameters.get("exact", "") not in ("", "0", "false"),
         index=parameters.get("index", "").strip(),
+        mmr=parameters.get("mmr", "").strip(),
     )
