@@ -44,6 +44,7 @@ from search_app.likeness import (
     seeds_of_document,
     strongest_terms,
 )
+from search_app.mmr import POOL, mmr_order
 from search_app.noise import Placing, distance, measured, placing, within_noise
 from search_app.question import Question, read_question
 from search_app.ranking import BM25, DENSE, LISTS, Found, Ranking, live_hits, merged, reranked
@@ -67,9 +68,10 @@ class SearchRequest:
 
     ``first_rank`` pages: hits ``first_rank`` to ``first_rank + k - 1`` are wanted. What is None is
     as the settings say; ``rerank`` takes effect where they name a reranker. ``fold`` shows
-    passages that say nearly the same as one hit. What is not ``logged`` nobody asked: looking into
-    why something is not found, or comparing two indexes. ``index`` has another index than the
-    active one answer, named by its id or the beginning of it.
+    passages that say nearly the same as one hit. ``mmr`` is λ of maximal marginal relevance (see
+    mmr.py): the lower it is, the more a hit differs from those before it. What is not ``logged``
+    nobody asked: looking into why something is not found, or comparing two indexes. ``index`` has
+    another index than the active one answer, named by its id or the beginning of it.
     """
 
     query: str
@@ -84,6 +86,7 @@ class SearchRequest:
     rerank: bool = True
     exact: bool = False
     fold: bool = False
+    mmr: float | None = None
     client: str = "api"
     logged: bool = True
 
@@ -450,6 +453,9 @@ class Searcher:
         wanted = min(last + 1, MAX_K)
         if reranker is not None:
             wanted = max(wanted, search.ranking.rerank_depth)
+        weight = search.request.mmr
+        if weight is not None:
+            wanted = max(wanted, POOL)
         depth = _depth(search, wanted)
         while True:
             lists = await self._lists(search, target.index, prepared, depth)
@@ -467,6 +473,9 @@ class Searcher:
             prepared.notices.append(Notice(kind="not_all_looked_into", reason=reason))
         if reranker is not None:
             hits = await self._rerank(reranker, search, prepared, hits)
+        if weight is not None:
+            # Their order is no longer that of their scores, so noise is not told of them.
+            return (await self._diversified(target.index, hits, weight))[:last], len(hits) > last
         # Behind the last place that can be paged to, the next is not known.
         known = len(hits) > last or not cut
         placed = placing(
@@ -479,6 +488,20 @@ class Searcher:
         if not known and marked:
             marked[-1] = replace(marked[-1], within_noise_of_next=None)
         return marked[:last], len(hits) > last
+
+    async def _diversified(self, index: Index, hits: Sequence[Found], weight: float) -> list[Found]:
+        """Reorder the first hits so that they are relevant and differ."""
+        first = hits[:POOL]
+        points = await self._store(index.store).fetch(
+            index.id, [hit.passage.chunk_id for hit in first]
+        )
+        vectors = {point.chunk_id: point.vector for point in points}
+        order = mmr_order(
+            [vectors.get(hit.passage.chunk_id) for hit in first],
+            [hit.score for hit in first],
+            weight,
+        )
+        return [*(first[place] for place in order), *hits[POOL:]]
 
     async def _marked(
         self, index: Index, hits: Sequence[Found], placed: Placing, noise: float | None
@@ -580,6 +603,8 @@ def check_request(request: SearchRequest) -> str:
     """
     query = _checked_query(request.query)
     _check_range(request.k, request.first_rank)
+    if request.mmr is not None and not 0 <= request.mmr <= 1:
+        raise InvalidInputError(f"mmr is {request.mmr}; write a number from 0 to 1")
     return query
 
 

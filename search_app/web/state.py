@@ -24,8 +24,8 @@ MODES: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
 class SearchState:
     """A search as an address carries it; ``collection`` or ``mode`` empty: the default one.
 
-    ``index`` names another index than the active one. It, ``mode``, ``page`` and ``mmr`` are texts that the
-    address had, since a wrong one must be shown and explained.
+    ``index`` names another index than the active one. It, ``mode``, ``page`` and ``mmr`` are texts
+    that the address had, since a wrong one must be shown and explained.
     """
 
     query: str = ""
