@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-REMOVED = "[…]"
+REMOVED = "…"
 """What stands where an address stood."""
 
 _CONTROL = re.compile(
@@ -18,15 +18,19 @@ _CONTROL = re.compile(
 """Also what is not to be seen, what turns the direction of reading, and halves of characters."""
 
 _TAGS = (
-    "a|abbr|area|audio|base|body|br|button|canvas|code|details|dialog|div|embed|fieldset|font|form|"
-    "frame|frameset|h[1-6]|head|hr|html|i?frame|img|input|link|marquee|math|meta|noscript|object|"
-    "option|p|param|picture|portal|pre|script|select|slot|source|span|style|summary|svg|table|"
-    "tbody|td|template|textarea|tfoot|th|thead|title|tr|track|u|ul|ol|li|video|xmp"
+    "a|abbr|acronym|address|applet|area|article|aside|audio|b|base|basefont|bdi|bdo|bgsound|big|"
+    "blink|blockquote|body|br|button|canvas|caption|center|cite|code|col|colgroup|data|datalist|"
+    "dd|del|details|dfn|dialog|div|dl|dt|em|embed|fieldset|figcaption|figure|font|footer|form|"
+    "frame|frameset|h[1-6]|head|header|hr|html|i|i?frame|image|img|input|ins|kbd|label|legend|li|"
+    "link|main|map|mark|marquee|math|menu|meta|meter|nav|noscript|object|ol|optgroup|option|"
+    "output|p|param|picture|portal|pre|progress|q|rp|rt|ruby|s|samp|script|section|select|slot|"
+    "small|source|span|strike|strong|style|sub|summary|sup|svg|table|tbody|td|template|textarea|"
+    "tfoot|th|thead|time|title|tr|track|tt|u|ul|var|video|wbr|xmp"
 )
 _HTML = re.compile(
-    rf"<!--.*?(?:-->|\Z)|<[!?][a-z\[][^>]*>?|</?\s*(?:{_TAGS})\b[^<>]*>?"
+    rf"<!--.*?(?:-->|\Z)|<[!?][a-z\[][^>]*>?|</?(?:{_TAGS})\b[^<>]*>?"
     # Any other tag that carries attributes.
-    r"|</?\s*[a-z][\w:-]*[\s/][^<>]*=[^<>]*>?",
+    r"|</?[a-z][\w:-]*[\s/][^<>]*=[^<>]*>?",
     re.IGNORECASE | re.DOTALL,
 )
 _DEFINITION = re.compile(r"(?m)^[ \t]{0,3}\[(?P<name>[^\]\n]+)\]:[ \t]*\S+[^\n]*$")
@@ -90,7 +94,11 @@ def cleaned(text: str, known: Iterable[str] = ()) -> Cleaned:
     else:
         text = text.replace("<", "")
     text, definitions = _DEFINITION.subn("", text)
-    text = _LINK.sub(link, text)
+    for _ in range(_PASSES):
+        # What is within another link comes out first.
+        text, found = _LINK.subn(link, text)
+        if not found:
+            break
     text = _ADDRESS.sub(lambda match: address(match[0]), text)
     return Cleaned(text=text, removed=removed + definitions)
 
