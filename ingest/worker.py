@@ -14,7 +14,7 @@ from ingest import retiring
 from ingest.tasks import Event, Tell, make_app
 from search_app.alerts.telling import keep_telling
 from search_app.bootstrap import Services, open_services
-from search_app.catalog import alerts, queries
+from search_app.catalog import alerts, answers, queries, trail
 from search_app.catalog.engine import transaction
 from search_app.config import Settings
 from search_app.errors import CatalogError
@@ -141,17 +141,29 @@ async def _keep_up(services: Services, tell: Tell) -> None:
                 await forget_old(connection)
                 await alerts.forget_old(connection)
             await forget_searches(services)
+            await forget_changes(services)
             forgotten = time.monotonic()
 
 
+async def forget_changes(services: Services) -> int:
+    """Delete what the log of changes has from before the settings want it, and say how much."""
+    days = services.settings.audit_days
+    if not days:
+        return 0
+    async with transaction(services.engine) as connection:
+        return await trail.forget(connection, days)
+
+
 async def forget_searches(services: Services) -> int:
-    """Delete the searches that are older than the settings want, and say how many."""
+    """Delete the searches and answers older than the settings want; say how many searches."""
     days = services.settings.query_log_days
-    deleted, gone = 0, FORGOTTEN_AT_ONCE if days else 0
-    while gone == FORGOTTEN_AT_ONCE:
-        async with transaction(services.engine) as connection:
-            gone = await queries.forget_old(connection, days=days, most=FORGOTTEN_AT_ONCE)
-        deleted += gone
+    deleted = 0
+    for forget in (answers.forget_old, queries.forget_old):
+        deleted, gone = 0, FORGOTTEN_AT_ONCE if days else 0
+        while gone == FORGOTTEN_AT_ONCE:
+            async with transaction(services.engine) as connection:
+                gone = await forget(connection, days=days, most=FORGOTTEN_AT_ONCE)
+            deleted += gone
     return deleted
 
 

@@ -13,6 +13,7 @@ from search_app.cli_ask import answers, ask
 from search_app.cli_backup import backup, restore
 from search_app.cli_cache import cache
 from search_app.cli_explain import explain, passage_id
+from search_app.cli_keys import audit, keys
 from search_app.cli_why import day_of, mode_of, why
 from search_app.config import Settings, describe_settings, load_settings
 from search_app.console import print_json, printable, run, version_option, wait_for
@@ -38,6 +39,8 @@ app.command()(alerts)
 app.command()(backup)
 app.command()(restore)
 app.add_typer(cache, name="cache")
+app.add_typer(keys, name="keys")
+app.command()(audit)
 
 SHOWN_TEXT = 300
 """Characters of a passage that a terminal shows."""

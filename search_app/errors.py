@@ -4,6 +4,7 @@ UnmovedError
 ├── ConfigurationError          a setting is missing, contradictory or unreadable
 ├── InvalidInputError           a request that cannot be meant; the message says what to write
 │   ├── NotFoundError           a collection, document, run or index that is not there
+│   ├── NotPermittedError       whoever asks may not do it
 │   ├── CheckUnderWayError      another check of the same index has not ended
 │   └── TooLargeError           more bytes than the settings let in
 ├── SourceError                 one document cannot be read; the rest of the ingest goes on
@@ -50,6 +51,10 @@ class InvalidInputError(UnmovedError):
 
 class NotFoundError(InvalidInputError):
     """The thing named is not there."""
+
+
+class NotPermittedError(InvalidInputError):
+    """Whoever asks may not do it; the message says what they lack."""
 
 
 class CheckUnderWayError(InvalidInputError):

@@ -42,7 +42,7 @@ class Principal:
 NOBODY = Principal(name="", scopes=frozenset(), collections=frozenset())
 """Whoever has not said who they are."""
 
-EVERYBODY = Principal(name="", scopes=frozenset(Scope), collections=None)
+EVERYBODY = Principal(name="local", scopes=frozenset(Scope), collections=None)
 """Whoever reaches a server that has no keys, which only its own machine does."""
 
 _acting: ContextVar[Principal | None] = ContextVar("principal", default=None)

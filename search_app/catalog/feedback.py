@@ -44,9 +44,11 @@ class Judgement:
     down: int
 
 
+# What is locked is read past the door (visibility.py); its collection is not.
 _SEARCH = text("""
-    SELECT query IS NOT NULL AS kept, hit_ids, first_rank FROM query_log WHERE id = :search_id
-    FOR KEY SHARE
+    SELECT query IS NOT NULL AS kept, hit_ids, first_rank FROM query_log
+    WHERE id = :search_id AND collection_id IN (SELECT id FROM collections)
+    FOR KEY SHARE OF query_log
 """)
 _DOCUMENT = text("SELECT document_id FROM chunks WHERE id = :chunk_id AND state = 'live'")
 _GIVE = text("""

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from sqlalchemy import RowMapping, Select, delete, func, insert, select, true, update
-from sqlalchemy.dialects.postgresql import aggregate_order_by, array_agg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.access.principal import Principal
@@ -233,10 +232,8 @@ async def end_session(connection: AsyncConnection, token: str) -> None:
 
 _SEEN = (
     select(
-        array_agg(aggregate_order_by(collection_table.c.id, collection_table.c.name)).label("ids"),
-        array_agg(aggregate_order_by(collection_table.c.name, collection_table.c.name)).label(
-            "names"
-        ),
+        func.array_agg(collection_table.c.id).label("ids"),
+        func.array_agg(collection_table.c.name).label("names"),
     )
     .select_from(key_collections)
     .join(collection_table, collection_table.c.id == key_collections.c.collection_id)
@@ -253,16 +250,14 @@ _VALID = api_keys.c.revoked_at.is_(None) & (
 
 
 def _record(row: RowMapping) -> KeyRecord:
-    pairs = zip(row["ids"] or (), row["names"] or (), strict=True)
-    seen = (
-        None if row["all_collections"] else [Collection(id=id_, name=name) for id_, name in pairs]
-    )
+    named = sorted(zip(row["names"] or (), row["ids"] or (), strict=True))
+    seen = [Collection(id=identity, name=name) for name, identity in named]
     return KeyRecord(
         id=row["id"],
         name=row["name"],
         label=row["label"],
         scopes=read_scopes(row["scopes"]),
-        collections=seen,
+        collections=None if row["all_collections"] else seen,
         rotated_from=row["rotated_from"],
         created_at=row["created_at"],
         expires_at=row["expires_at"],

@@ -6,7 +6,8 @@ see. PostgreSQL looks up the name of a table among a statement's WITH queries fi
 to be written differently, SQL written by hand included, and nothing can be forgotten. What is
 looked up in a vector store is found by the id of its index, which comes through here as well.
 
-What a statement writes to cannot be redefined: it is read first, by the functions that write.
+What a statement writes to, or locks, cannot be redefined: it is read first by the functions that
+do so, or the statement asks of its collection as well, which comes through here.
 """
 
 import re
@@ -45,14 +46,13 @@ SEEN: Mapping[str, str] = {
     "runs": _OWN,
     "query_log": _OWN,
     "answers": _OWN,
-    "answers": _OWN,
-    "checks": _OWN,
     "analyses": _OWN,
+    "analysis_members": _through("analysis_id", "analyses"),
+    "label_suggestions": _through("document_id", "documents"),
+    "checks": _OWN,
     "alerts": _OWN,
     "alert_deliveries": _through("alert_id", "alerts"),
     "chunks": _through("document_id", "documents"),
-    "analysis_members": _through("analysis_id", "analyses"),
-    "label_suggestions": _through("document_id", "documents"),
     "index_events": _OF_INDEX,
     "vector_records": _OF_INDEX,
     "lexicons": _OF_INDEX,

@@ -9,9 +9,11 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from search_app.access.principal import acting
+from search_app.access.scopes import Scope
 from search_app.catalog import collections
 from search_app.catalog.engine import transaction
-from search_app.errors import InvalidInputError, NotFoundError
+from search_app.errors import InvalidInputError, NotFoundError, NotPermittedError
 from search_app.jobs.looking import find
 from search_app.jobs.types import (
     ANALYSE,
@@ -121,10 +123,12 @@ async def repeat(engine: AsyncEngine, job_id: int) -> Job:
 
     Raises:
         NotFoundError: there is none, or its collection is gone.
+        NotPermittedError: whoever asks may not ask for such work.
         InvalidInputError: it has not ended.
     """
     async with transaction(engine) as connection:
         job = await find(connection, job_id)
+        _check_permitted(job)
         if not job.ended:
             raise InvalidInputError(f"job {job_id} has not ended; wait for it, or cancel it")
         if job.kind == INGEST:
@@ -245,10 +249,11 @@ async def cancel(engine: AsyncEngine, job_id: int) -> Job:
 
     Raises:
         NotFoundError: there is none.
+        NotPermittedError: whoever asks may not ask for such work.
         InvalidInputError: it has ended.
     """
     async with transaction(engine) as connection:
-        await find(connection, job_id)
+        _check_permitted(await find(connection, job_id))
         found = await connection.scalar(_CANCEL, {"id": job_id})
         if found is None:
             raise InvalidInputError(f"job {job_id} has ended; there is nothing to cancel")
@@ -287,6 +292,19 @@ def check_arguments(arguments: Sequence[str]) -> None:
             raise InvalidInputError(
                 f"{argument[:80]!r} is relative; a worker runs elsewhere, name the whole path"
             )
+
+
+def _check_permitted(job: Job) -> None:
+    """See that whoever asks may do so: who ingests must not repeat the deletion of a collection."""
+    principal = acting()
+    wanted = Scope.INGEST if job.kind in _OF_DOCUMENTS else Scope.ADMIN
+    if principal is not None and not principal.may(wanted):
+        raise NotPermittedError(
+            f"job {job.id} is of kind {job.kind}, which needs a key with scope {wanted}"
+        )
+
+
+_OF_DOCUMENTS = frozenset({INGEST, REMOVE, RETRY})
 
 
 async def _enqueue(

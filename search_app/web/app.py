@@ -8,19 +8,24 @@ from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from search_app.bootstrap import Services, open_services
 from search_app.config import Settings
 from search_app.errors import UnmovedError
 from search_app.web import (
+    access_page,
     api,
     api_actions,
+    api_ask,
     api_assist,
     api_checks,
     api_collections,
     api_compare,
+    api_costs,
     api_facets,
     api_indexes,
+    api_keys,
     api_provenance,
     api_query_vectors,
     api_runs,
@@ -38,6 +43,7 @@ from search_app.web import (
     health,
     index_pages,
     job_pages,
+    login_page,
     metrics,
     model_pages,
     preferences,
@@ -48,13 +54,14 @@ from search_app.web import (
     upload_page,
     why_page,
 )
+from search_app.web.access import Access, Gate
 from search_app.web.assets import Assets
 from search_app.web.check_sign import Signs
 from search_app.web.counting import Counter
 from search_app.web.csrf import FormTokens
 from search_app.web.description import describe
 from search_app.web.failures import answer
-from search_app.web.guard import Guard, served_hosts
+from search_app.web.guard import Guard, allowed_origins, served_hosts
 from search_app.web.keys import load_key
 from search_app.web.metrics import RequestTimes, TimeRequests
 from search_app.web.problems import ProblemError
@@ -75,6 +82,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     """
     assets = Assets()
     times = RequestTimes()
+    gate = Gate(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -95,8 +103,10 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         middleware=[
-            Middleware(Guard, hosts=served_hosts(settings)),
+            *_for_other_sites(settings),
+            Middleware(Guard, hosts=served_hosts(settings), origins=allowed_origins(settings)),
             Middleware(TimeRequests, times=times),
+            Middleware(Access, gate=gate),
         ],
         exception_handlers=dict.fromkeys(
             (HTTPException, RequestValidationError, UnmovedError, ProblemError), answer
@@ -105,6 +115,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.request_times = times
+    app.state.gate = gate
     app.mount("/static", assets, name="static")
     pages = (
         search_page,
@@ -129,6 +140,8 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         feedback_page,
         job_pages,
         model_pages,
+        login_page,
+        access_page,
     )
     interfaces = (
         # Before the address of a run, whose id `diff` is not.
@@ -141,10 +154,13 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         api_provenance,
         api_schedules,
         api_why,
+        api_ask,
         api_compare,
         api_indexes,
         api_checks,
         api_query_vectors,
+        api_costs,
+        api_keys,
     )
     # For supervisors, whom no sign is shown and who must be answered without the catalog.
     unsigned = (health, metrics)
@@ -153,3 +169,19 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         app.include_router(module.router, dependencies=signed)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign] # the way FastAPI documents
     return app
+
+
+def _for_other_sites(settings: Settings) -> list[Middleware]:
+    """Let pages of the sites that the settings name use the API, with keys and never cookies."""
+    origins = allowed_origins(settings)
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=sorted(origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["ETag", "Retry-After"],
+        )
+    ]

@@ -6,14 +6,17 @@ the catalog does not answer.
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import structlog
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from search_app.access.principal import seen_collections
 from search_app.catalog import nights
 from search_app.catalog.engine import reading
 from search_app.catalog.nights import Standing
@@ -28,11 +31,16 @@ GRAVITY = ("fail", "inconclusive", UNKNOWN, "warn", "stable")
 KEPT_S = 10.0
 """Seconds for which pages show what was looked up."""
 
+KEPT = 100
+"""Signs that are kept: there is one for each choice of collections that somebody may see."""
+
 PATIENCE_S = 2.0
 """Longest wait of a page for its sign."""
 
 USUAL_DAYS = 7
 """Days after which a check does not count any more, where the settings name none."""
+
+Seen = frozenset[UUID] | None
 
 log = structlog.get_logger()
 
@@ -80,21 +88,25 @@ class Signs:
         """Take where to look; nothing is looked up yet."""
         self._engine = engine
         self._settings = settings
-        self._sign = Sign()
-        self._until = 0.0
+        self._signs: OrderedDict[Seen, tuple[Sign, float]] = OrderedDict()
         self._looking = asyncio.Lock()
 
     async def current(self) -> Sign:
         """Give the sign; unknown where the catalog does not answer soon. Never fails."""
+        seen = seen_collections()
         async with self._looking:
-            if time.monotonic() >= self._until:
-                self._sign = await self._looked_up()
-                self._until = time.monotonic() + KEPT_S
-            return self._sign
+            sign, until = self._signs.get(seen, (Sign(), 0.0))
+            if time.monotonic() >= until:
+                sign = await self._looked_up()
+                self._signs[seen] = sign, time.monotonic() + KEPT_S
+                self._signs.move_to_end(seen)
+                while len(self._signs) > KEPT:
+                    self._signs.popitem(last=False)
+            return sign
 
     def forget(self) -> None:
         """Look it up anew when it is next needed."""
-        self._until = 0.0
+        self._signs.clear()
 
     async def _looked_up(self) -> Sign:
         try:

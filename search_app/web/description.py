@@ -25,6 +25,15 @@ def describe(app: FastAPI) -> JSON:
     described = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
+    described["components"]["securitySchemes"] = {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of search-app keys create; needed once there is one.",
+        }
+    }
+    # Either nothing, while a server has no keys, or a key.
+    described["security"] = [{}, {"key": []}]
     for methods in described["paths"].values():
         for operation in methods.values():
             for response in operation["responses"].values():

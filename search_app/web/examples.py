@@ -162,6 +162,10 @@ DETAILS: Mapping[str, str] = {
     "invalid-input": "filter 'lang' is not FIELD=VALUE; write for example language=ja",
     "unknown-host": "the host 'example.org' is not served; use localhost, or name it in "
     "UNMOVED_ALLOWED_HOSTS",
+    "no-key": "send a key as Authorization: Bearer unm_…, or log in; search-app keys create makes "
+    "one",
+    "missing-scope": "this needs a key with scope ingest; the one used has read",
+    "too-many-requests": "too many requests; try again in 12 s",
     "cross-origin": "this was sent by a page of another site, which is not allowed",
     "form-expired": "the form's token does not belong to this browser session; go back, reload "
     "the page, and allow its cookie",

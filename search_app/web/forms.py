@@ -28,6 +28,10 @@ class PostedForm:
         value = self.data.get(name, "")
         return value.strip() if isinstance(value, str) else ""
 
+    def texts(self, name: str) -> Sequence[str]:
+        """Get a field that may be sent several times."""
+        return [value for value in self.data.getlist(name) if isinstance(value, str)]
+
     def ids(self, name: str) -> Sequence[UUID]:
         """Get a field that may be sent several times, as ids.
 

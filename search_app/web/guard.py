@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from search_app.access.principal import NOBODY, acting_as
 from search_app.config import Settings
 from search_app.web.failures import answer
 from search_app.web.problems import Kind, ProblemError
@@ -49,16 +50,24 @@ class Guard:
     would then read everything (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
-        """Take the host names that are served; see ``served_hosts``."""
+    def __init__(
+        self, app: ASGIApp, hosts: frozenset[str], origins: frozenset[str] = frozenset()
+    ) -> None:
+        """Take the host names that are served and the other sites that may use the API."""
         self._app = app
         self._hosts = hosts
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Who it is, is found out behind here; what is refused before that is refused to nobody.
+        with acting_as(NOBODY):
+            await self._guarded(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
         async def send_guarded(message: Message) -> None:
@@ -68,6 +77,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
             await send(message)
 
         request = Request(scope, receive)
@@ -90,12 +101,24 @@ class Guard:
                 "UNMOVED_ALLOWED_HOSTS",
             )
         if request.method not in _SAFE:
-            _check_origin(request.headers)
+            if not self._is_invited(request):
+                _check_origin(request.headers)
             length = request.headers.get("content-length", "0")
             if not length.isdecimal():
                 raise _too_large()
             if int(length[:20]) > LARGEST_BODY and not _takes_files(request):
                 raise _too_large()
+
+    def _is_invited(self, request: Request) -> bool:
+        """Say whether a page of another site may send this; cookies then count for nothing."""
+        origin = request.headers.get("origin", "").lower()
+        return origin in self._origins and request.url.path.startswith("/api/")
+
+
+def allowed_origins(settings: Settings) -> frozenset[str]:
+    """Give the other sites whose pages may use the API."""
+    named = (origin.strip().lower().rstrip("/") for origin in settings.cors_origins.split(","))
+    return frozenset(filter(None, named))
 
 
 def _takes_files(request: Request) -> bool:

@@ -18,6 +18,7 @@ from search_app.errors import (
     InvalidInputError,
     ModelMismatchError,
     NotFoundError,
+    NotPermittedError,
     StoreUnavailableError,
     TooLargeError,
     UnmovedError,
@@ -48,6 +49,18 @@ class Kind(Enum):
         "unknown-host",
         gettext_noop("This host name is not served here"),
         gettext_noop("Open localhost, or name the host in UNMOVED_ALLOWED_HOSTS and restart."),
+    )
+    NO_KEY = (
+        401,
+        "no-key",
+        gettext_noop("A key is needed here"),
+        gettext_noop("Log in, or send a key that works; search-app keys create makes one."),
+    )
+    MISSING_SCOPE = (
+        403,
+        "missing-scope",
+        gettext_noop("The key does not allow this"),
+        gettext_noop("Use a key with the scope that is named, or one for all collections."),
     )
     CROSS_ORIGIN = (
         403,
@@ -109,6 +122,12 @@ class Kind(Enum):
         gettext_noop("The request does not have the expected shape"),
         gettext_noop("Compare its fields with those in the description of the API."),
     )
+    TOO_MANY = (
+        429,
+        "too-many-requests",
+        gettext_noop("Too many requests"),
+        gettext_noop("Wait for as long as the message says, then try again."),
+    )
     INTERNAL = (
         500,
         "internal",
@@ -168,6 +187,7 @@ _RETRIED = (Kind.EMBEDDER_UNAVAILABLE, Kind.STORE_UNAVAILABLE, Kind.CATALOG_UNAV
 
 _BRANCHES: tuple[tuple[type[UnmovedError], Kind], ...] = (
     (NotFoundError, Kind.NOT_FOUND),
+    (NotPermittedError, Kind.MISSING_SCOPE),
     (TooLargeError, Kind.TOO_LARGE),
     (UnfitIndexError, Kind.UNFIT_INDEX),
     (InvalidInputError, Kind.INVALID_INPUT),
@@ -228,10 +248,12 @@ class Problem:
 class ProblemError(Exception):
     """A failure that only HTTP knows: a foreign origin, an expired form."""
 
-    def __init__(self, kind: Kind, detail: str) -> None:
+    def __init__(
+        self, kind: Kind, detail: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Take what to tell."""
         super().__init__(detail)
-        self.problem = Problem(kind=kind, detail=detail)
+        self.problem = Problem(kind=kind, detail=detail, headers=headers or {})
 
 
 def problem_of(error: Exception) -> Problem:

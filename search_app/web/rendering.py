@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from search_app.access.principal import EVERYBODY, acting
 from search_app.reports.file import TEMPLATES as REPORTS
 from search_app.reports.file import report_filters, report_words
 from search_app.web import csrf
@@ -85,6 +86,7 @@ def render(
     language = language_of(request)
     shared = {
         "path": request.url.path,
+        "principal": acting() or EVERYBODY,
         "sign": sign_of(request),
         "theme": theme_of(request),
         "token": renderer.tokens.sign(nonce),

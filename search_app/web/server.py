@@ -10,9 +10,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from search_app.alerts.telling import keep_telling
-from search_app.bootstrap import open_services
+from search_app.bootstrap import Services, open_services
+from search_app.catalog import keys
+from search_app.catalog.engine import reading
 from search_app.config import Settings
 from search_app.errors import ConfigurationError
+from search_app.web.access import is_loopback
 from search_app.web.app import create_app
 from search_app.web.keys import load_key
 from search_app.web.worker_process import worker_beside
@@ -27,13 +30,15 @@ async def serve_forever(settings: Settings, *, worker: bool = True) -> None:
     With ``worker``, a process beside this one does the queued work.
 
     Raises:
-        ConfigurationError: the address cannot be listened on.
+        ConfigurationError: the address cannot be listened on, or others reach it and there is no
+            key.
         CatalogError: the database cannot be started, reached or is not migrated.
     """
     # Opened here rather than by the application, so that what fails is told by the command.
     load_key(settings)
     with _listen(settings) as listener:
         async with open_services(settings) as services:
+            await _check_keys(settings, services)
             warming = asyncio.create_task(services.searcher.warm())
             # Here too, since a worker that is dead does not say so.
             telling = asyncio.create_task(keep_telling(services))
@@ -43,6 +48,24 @@ async def serve_forever(settings: Settings, *, worker: bool = True) -> None:
             finally:
                 warming.cancel()
                 telling.cancel()
+
+
+async def _check_keys(settings: Settings, services: Services) -> None:
+    """See that whoever reaches the server from elsewhere will need a key.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if is_loopback(settings.host):
+        return
+    async with reading(services.engine) as connection:
+        if await keys.any_valid(connection):
+            return
+    raise ConfigurationError(
+        f"{settings.host} can be reached from other machines, and there is no key yet, so anybody "
+        "could read and change everything; make one first: search-app keys create --name NAME "
+        "--scope admin, or listen on 127.0.0.1"
+    )
 
 
 async def _serve(app: FastAPI, listener: socket.socket, *, worker: bool) -> None:
