@@ -207,6 +207,7 @@ def _print(report: "CheckReport") -> None:
     if layers.documents is not None:
         passages = layers.documents
         typer.echo(f"passages   {len(passages.moved)} of {passages.sampled} moved")
+    _print_answers(report)
     for reason in report.not_checked:
         typer.echo(printable(f"note: {reason}"))
     spent = report.spent
@@ -215,6 +216,15 @@ def _print(report: "CheckReport") -> None:
         f"check {report.check_id} · {spent.texts:,} texts, about {spent.tokens or 0:,} tokens sent"
         f"{cost} · seed {report.seed} · {report.seconds:.1f} s"
     )
+
+
+def _print_answers(report: "CheckReport") -> None:
+    again = report.answers
+    if again is not None:
+        typer.echo(
+            f"answers    {len(again.moved)} of {again.asked} logged questions would now have to "
+            "cite other passages"
+        )
 
 
 def _print_queries(queries: "Queries", report: "CheckReport") -> None:

@@ -180,6 +180,11 @@ def _print(check: "Check") -> None:
     if layers["documents"]:
         passages = layers["documents"]
         _say(f"passages   {len(passages['moved'])} of {passages['sampled']} moved")
+    if again := report.get("answers"):
+        _say(
+            f"answers    {len(again['moved'])} of {again['asked']} logged questions would now "
+            "have to cite other passages"
+        )
     for reason in report["not_checked"]:
         _say(f"note: {reason}")
     if check.accepted_at is not None:

@@ -61,7 +61,7 @@ class Moved:
 class Again:
     """Logged questions asked again: of ``asked``, ``moved`` would have to cite other passages.
 
-    ``skipped`` could not be asked without paying a model.
+    ``skipped`` could not be asked without paying a model, or as they were asked then.
     """
 
     asked: int = 0
@@ -146,7 +146,7 @@ async def moved_since(retriever: Retriever, answers: Sequence[Answer], *, embed:
     moved = []
     for answer in answers:
         found = await retriever.passages(question_of(answer), embed=embed)
-        if found is None:
+        if found is None or any(each.kind == "not_semantic" for each in found[0].notices):
             skipped += 1
             continue
         asked += 1

@@ -21,6 +21,7 @@ from search_app.catalog.engine import reading, transaction
 from search_app.catalog.references import Reference
 from search_app.consistency import canaries, documents, integrity, lists
 from search_app.consistency import references as setting
+from search_app.consistency.answers import asked_again
 from search_app.consistency.asking import Asker
 from search_app.consistency.causes import explain
 from search_app.consistency.documents import Again
@@ -137,6 +138,9 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
             allowance(request, subject.version, None if price is None else price.amount),
         )
         subject = await _look(services, request, subject, asker, night)
+        answers = await asked_again(
+            services, subject, free=asker.is_free, not_checked=night.not_checked
+        )
         layers = await with_worst(services.engine, night.layers, night.compared, request.k)
         facts = Facts(
             layers=layers,
@@ -162,6 +166,7 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
             started=started,
             seconds=time.perf_counter() - began,
         )
+        report = replace(report, answers=answers)
         sends = {each.asked.reference.id: each.asked.tonight for each in night.compared}
         await keep(services.engine, subject, report, sends)
     return report

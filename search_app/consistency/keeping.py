@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from search_app.answering.stability import Again
 from search_app.catalog import checks, references
 from search_app.catalog.checks import Check
 from search_app.catalog.engine import reading, transaction
@@ -139,8 +140,26 @@ def as_json(report: CheckReport) -> Object:
         "not_checked": list(report.not_checked),
         "seed": report.seed,
         "k": report.k,
+        "answers": _answers(report.answers),
         "started_at": report.started_at.isoformat(),
         "seconds": round(report.seconds, 3),
+    }
+
+
+def _answers(found: Again | None) -> JSON:
+    if found is None:
+        return None
+    return {
+        "asked": found.asked,
+        "skipped": found.skipped,
+        "moved": [
+            {
+                "answer_id": str(each.answer_id),
+                "question": each.question,
+                "titles": list(dict.fromkeys(place.title for place in each.gone)),
+            }
+            for each in found.moved
+        ],
     }
 
 

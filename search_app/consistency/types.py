@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from search_app.answering.stability import Again
 from search_app.consistency.evidence import Evidence, Interval
 
 SCHEMA = 1
@@ -238,7 +239,10 @@ class Layers:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """A whole check. Intervals of ``reproducibility`` (r) and ``drift`` (p) are of this night."""
+    """A whole check. Intervals of ``reproducibility`` (r) and ``drift`` (p) are of this night.
+
+    ``answers`` are logged questions asked again; None where there were none.
+    """
 
     check_id: UUID
     collection: str
@@ -263,3 +267,4 @@ class CheckReport:
     k: int
     started_at: datetime
     seconds: float
+    answers: Again | None = None

@@ -111,6 +111,7 @@ _REPORT: Mapping[str, JSON] = {
     "tokens": None,
     "cost": None,
     "not_checked": [],
+    "answers": {"asked": 40, "skipped": 0, "moved": []},
     "seed": 1453439619,
     "k": 10,
     "started_at": _WHEN,

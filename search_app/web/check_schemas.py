@@ -144,6 +144,13 @@ class ReportJson(Model):
     tokens: int | None
     cost: float | None
     not_checked: list[str]
+    answers: Annotated[
+        JSON,
+        Field(
+            description="Logged questions retrieved for again: how many, and those whose answers "
+            "would have to cite other passages; null where there are none"
+        ),
+    ] = None
     seed: int
     k: int
     started_at: datetime
