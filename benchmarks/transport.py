@@ -29,7 +29,7 @@ LATENCY_S = 0.05
 """What the endpoint takes for every request, however many texts it carries."""
 LIMIT = 20
 """Requests at once that it bears; one more is answered with 429 at once."""
-BATCH = 16
+BATCH = 8
 DIMENSIONS = 384
 REQUESTS = 4_000
 CONFIGURED = (20, 24, 64)
