@@ -59,8 +59,9 @@ class Settings(BaseSettings):
     embedder: str = Field(
         default="bundled",
         description=(
-            "The embedder of new collections: bundled, openai:MODEL, cohere:MODEL, voyage:MODEL, "
-            "onnx:FOLDER, sentence-transformers:NAME_OR_PATH or hashing:DIM."
+            "The embedder of new collections: bundled, openai:MODEL, google:MODEL, bedrock:MODEL, "
+            "cohere:MODEL, voyage:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or "
+            "hashing:DIM."
         ),
     )
     store: Literal["pgvector", "qdrant"] = Field(

@@ -32,8 +32,9 @@ def add(
     embedder: Annotated[
         str,
         typer.Option(
-            help="bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or "
-            "hashing:DIM; the collection's own if unset."
+            help="bundled, openai:MODEL, google:MODEL, bedrock:MODEL, cohere:MODEL, voyage:MODEL, "
+            "onnx:FOLDER, sentence-transformers:NAME_OR_PATH or hashing:DIM; the "
+            "collection's own if unset."
         ),
     ] = "",
     store: Annotated[

@@ -22,8 +22,9 @@ def reindex(
     embedder: Annotated[
         str,
         typer.Option(
-            help="bundled, openai:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH or "
-            "hashing:DIM; that of the active index if unset."
+            help="bundled, openai:MODEL, google:MODEL, bedrock:MODEL, cohere:MODEL, voyage:MODEL, "
+            "onnx:FOLDER, sentence-transformers:NAME_OR_PATH or hashing:DIM; that of "
+            "the active index if unset."
         ),
     ] = "",
     store: Annotated[
