@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks import (
+    answers,
     check,
     chunking,
     embedders,
@@ -26,6 +27,7 @@ PARTS = {
     "ingest": ingest,
     "stores": stores,
     "search": search,
+    "answers": answers,
     "terms": terms,
     "facets": facets,
     "reconcile": reconcile,

@@ -153,12 +153,17 @@ def write_records(path: Path, records: int) -> None:
 
 
 def _queries() -> list[str]:
+    return queries_of(RECORDS)
+
+
+def queries_of(first: int) -> list[str]:
+    """Draw real questions, numbered from ``first``, as their vectors are."""
     draw = random.Random("queries")
     english = [*_texts("en_cranfield/queries"), *_texts("en_npl/queries")]
     texts = draw.sample(english, QUERIES // 2) + draw.sample(
         _texts("ja_jsquad/queries"), QUERIES // 2
     )
-    return [f"[{RECORDS + number}] {text}" for number, text in enumerate(texts)]
+    return [f"[{first + number}] {text}" for number, text in enumerate(texts)]
 
 
 def _texts(name: str) -> list[str]:
