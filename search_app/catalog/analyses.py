@@ -225,6 +225,14 @@ async def titles_of(connection: AsyncConnection, document_ids: Sequence[UUID]) -
     return {row.id: row.title for row in await connection.execute(statement)}
 
 
+async def sources_of(connection: AsyncConnection, document_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Give the ids of the sources of documents; those that are gone are left out."""
+    statement = select(documents.c.id, documents.c.source_id).where(
+        documents.c.id == func.any(list(document_ids)), documents.c.state == "indexed"
+    )
+    return {row.id: row.source_id for row in await connection.execute(statement)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Repeated:
     """A text that is a passage of several documents, with one of its passages."""

@@ -15,8 +15,10 @@ from search_app.config import Settings
 from search_app.errors import UnmovedError
 from search_app.web import (
     access_page,
+    analysis_pages,
     api,
     api_actions,
+    api_analyses,
     api_ask,
     api_assist,
     api_checks,
@@ -131,6 +133,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     )
     care = (
         check_pages,
+        analysis_pages,
         collection_pages,
         index_pages,
         compare_page,
@@ -158,6 +161,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         api_compare,
         api_indexes,
         api_checks,
+        api_analyses,
         api_query_vectors,
         api_costs,
         api_keys,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog import chunks, collections, documents, indexes, runs
+from search_app.catalog import analyses, chunks, collections, documents, indexes, runs
 from search_app.catalog.chunks import Passage
 from search_app.catalog.documents import Document
 from search_app.catalog.engine import transaction
@@ -71,8 +71,9 @@ async def document_page(request: Request, services: ServicesDep, document_id: st
         document = await documents.get(connection, page_id(document_id, "document"))
         run = await runs.get(connection, document.run_id) if document.run_id else None
         window = await _window(connection, document, asked, request.query_params.get("from", ""))
+        suggested = await analyses.suggestions(connection, document_id=document.id)
     view = _view(document, run, window, state, request.query_params.get("chunk", ""))
-    return render(request, "document.html", view=view)
+    return render(request, "document.html", view=view, suggested=suggested)
 
 
 @dataclass(frozen=True, kw_only=True)
