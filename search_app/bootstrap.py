@@ -6,19 +6,23 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from urllib.parse import urlsplit
 
+import structlog
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from search_app.access.commands import doing
+from search_app.access.masking import masked
 from search_app.answering.asking import Answerer
 from search_app.answering.generators.base import Generator
 from search_app.answering.generators.chat import ChatGenerator
 from search_app.answering.generators.extractive import Extractive
 from search_app.answering.retrieving import Defaults
-from search_app.catalog import migrate
+from search_app.catalog import migrate, trail
 from search_app.catalog.embedded import EmbeddedPostgres
 from search_app.catalog.embedded_place import has_database
 from search_app.catalog.embedding_cache import VectorCache
-from search_app.catalog.engine import create_engine
+from search_app.catalog.engine import create_engine, transaction
+from search_app.catalog.trail import Change
 from search_app.config import Settings
 from search_app.embedders.base import Embedder
 from search_app.embedders.bedrock import BedrockEmbedder
@@ -42,6 +46,7 @@ from search_app.errors import (
     NotFoundError,
     SchemaError,
     StoreRefusedError,
+    UnmovedError,
 )
 from search_app.identity import Prover
 from search_app.prices import Price, Prices, load_prices
@@ -72,6 +77,8 @@ ONE_BY_ONE = 8
 RERANKERS = "sentence-transformers:NAME_OR_PATH or endpoint:MODEL"
 GENERATORS = "extractive or chat:MODEL"
 STORES = "pgvector or qdrant"
+
+log = structlog.get_logger()
 
 
 def make_embedder(spec: str, settings: Settings) -> Embedder:
@@ -498,6 +505,33 @@ async def prepare_schema(settings: Settings, database_url: str) -> None:
 
 
 @asynccontextmanager
+async def _written_down(engine: AsyncEngine) -> AsyncIterator[None]:
+    """Write down in the log of changes what the command under way does, if it changes anything."""
+    outcome = "done"
+    try:
+        yield
+    except BaseException as exc:
+        outcome = f"failed: {exc}" if isinstance(exc, UnmovedError) else type(exc).__name__
+        raise
+    finally:
+        command = doing()
+        if command is not None:
+            command.recorded = True
+            change = Change(
+                who=command.who,
+                via="command",
+                action=command.action,
+                target=command.target,
+                outcome=masked(outcome),
+            )
+            try:
+                async with transaction(engine) as connection:
+                    await trail.record(connection, change)
+            except UnmovedError as exc:
+                log.warning("a change was not written down", reason=str(exc))
+
+
+@asynccontextmanager
 async def open_services(
     settings: Settings, *, create: bool = True, connections: int = 10
 ) -> AsyncIterator[Services]:
@@ -520,7 +554,8 @@ async def open_services(
         engine = create_engine(url, pool_size=connections)
         services = Services(settings, engine)
         try:
-            yield services
+            async with _written_down(engine):
+                yield services
         finally:
             await services.aclose()
             await engine.dispose()

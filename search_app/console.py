@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from search_app.access.commands import under_way
 from search_app.config import Settings
 from search_app.errors import UnmovedError
 from search_app.types import JSON
@@ -31,7 +32,8 @@ def run(app: typer.Typer) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with under_way([app.info.name or "", *sys.argv[1:]]):
+            app()
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
             typer.echo("stopped", err=True)

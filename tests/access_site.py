@@ -265,7 +265,7 @@ def contents(settings: Settings) -> dict[str, Sequence[Any]]:
         for table in _TABLES:
             condition = _CONDITIONS.get(table, "collection_id = %(id)s")
             found[table] = connection.execute(
-                f"SELECT {table}::text FROM {table} WHERE {condition} ORDER BY 1",  # type: ignore[arg-type] # names of ours
+                f"SELECT {table}::text FROM {table} WHERE {condition} ORDER BY 1",
                 {"id": row[0], "name": SECRET},
             ).fetchall()
     return found

@@ -93,7 +93,7 @@ class NewKey(Model):
 
     name: Annotated[str, Field(max_length=LONGEST_NAME, description="Who or what will use it")]
     scopes: Annotated[
-        tuple[Scope, ...],
+        tuple[Annotated[Scope, Field(strict=False)], ...],
         Field(strict=False, min_length=1, description="What it is for; admin is for everything"),
     ]
     collections: Annotated[
