@@ -53,8 +53,8 @@ class ReindexBody(Model):
     embedder: Annotated[
         str | None,
         Field(
-            description="bundled, openai:MODEL, onnx:FOLDER, "
-            "sentence-transformers:NAME_OR_PATH, hashing:DIM"
+            description="bundled, openai:MODEL, google:MODEL, bedrock:MODEL, cohere:MODEL, "
+            "voyage:MODEL, onnx:FOLDER, sentence-transformers:NAME_OR_PATH, hashing:DIM"
         ),
     ] = None
     store: Annotated[Literal["pgvector", "qdrant"] | None, Field(description="The store")] = None
