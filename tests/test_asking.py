@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -465,3 +466,29 @@ async def test_keyword_mode_needs_no_model_at_all(asked: Services) -> None:
     answer = await ask(asked, WEATHER, mode="keyword")
     assert answer.strength.distance is None
     assert "blue book" in answer.text
+
+
+async def test_answers_come_from_the_other_store_too(
+    database_url: str, tmp_path: Path, model: ScriptedEndpoint
+) -> None:
+    pytest.importorskip("qdrant_client")
+    write_corpus(tmp_path / "library")
+    settings = load_settings(
+        DATABASE_URL=database_url,
+        data_dir=tmp_path / "data",
+        embedder="hashing:256",
+        store="qdrant",
+        qdrant_url=f"local:{tmp_path / 'qdrant'}",
+        answer_threshold=0.01,
+        generator="chat:scripted",
+        chat_base_url=model.url,
+    )
+    model.script(streamed("The lighthouse keeper writes the weather into a blue book [1]."))
+    async with open_services(settings) as services:
+        await ingest(services, IngestRequest(arguments=[str(tmp_path / "library")]))
+        answer = await ask(services, WEATHER)
+        quoted = await ask(services, WEATHER, generator="extractive")
+    assert answer.outcome == quoted.outcome == "answered"
+    assert answer.strength.distance is not None
+    assert answer.sentences[0].support is not None
+    assert "blue book" in quoted.sentences[0].text

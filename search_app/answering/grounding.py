@@ -14,6 +14,7 @@ from search_app.sentences import sentence_spans
 
 _NUMBERS = r"\^?\d{1,6}(?:\s*[,、，;–-]\s*\^?\d{1,6})*"
 _CITATION = re.compile(rf"\s*(?:\[{_NUMBERS}\]|［{_NUMBERS}］|【{_NUMBERS}】)(?![(:])")
+_FOLLOWED = re.compile(rf"{_CITATION.pattern}(?=[^(:])")
 _MAYBE = re.compile(r"\s*(?:[\[［【][^\]］】\n]{0,30})?\Z|\s*[\[［【]\^?\d")
 _NUMBER = re.compile(r"\d+")
 _LEADING_MARK = re.compile(r"^(?:[-*+•・]\s+|#{1,6}\s+|\d{1,2}[.)]\s+|>\s+)+")
@@ -57,6 +58,8 @@ class Grounder:
         yield from self._whole(final=True)
 
     def _whole(self, *, final: bool) -> Iterator[Grounded]:
+        # In one form, the one that the rule of sentences knows behind a full stop.
+        self._text = (_CITATION if final else _FOLLOWED).sub(_plain, self._text)
         while True:
             end = _end_of_first(self._text, final=final)
             if end is None:
@@ -89,6 +92,12 @@ class Grounder:
             removed_citations=len({n for n in cited if n not in self._numbers}),
             removed_links=plain.removed,
         )
+
+
+def _plain(citation: re.Match[str]) -> str:
+    written = citation[0]
+    space = written[: len(written) - len(written.lstrip())]
+    return space + "".join(f"[{int(number)}]" for number in _NUMBER.findall(written))
 
 
 def _end_of_first(text: str, *, final: bool) -> int | None:

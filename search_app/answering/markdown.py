@@ -41,8 +41,9 @@ _LINK = re.compile(
     r"|\[(?=[^\]\n]*[^\d\]\n])[^\]\n]+\])"
 )
 _ADDRESS = re.compile(
-    r"(?:\b(?:[a-z][a-z0-9+.-]{1,20})://|\b(?:javascript|data|vbscript|mailto|file):(?=\S)"
-    r"|(?<![\w/])//(?=[\w-]+\.)|\bwww\.)[^\s<>\"'`）」』】、。]*",
+    # Behind any letter of another script too.
+    r"(?:(?<![a-z])[a-z][a-z0-9+.-]{1,20}://|(?<![a-z])(?:javascript|data|vbscript|mailto|file):"
+    r"(?=\S)|(?<![\w/])//(?=[\w-]+\.)|(?<![a-z])www\.)[^\s<>\"'`）」』】、。]*",
     re.IGNORECASE,
 )
 
