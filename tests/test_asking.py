@@ -38,7 +38,7 @@ def base(postgres_url: str, template: str, tmp_path_factory: Any) -> Any:
             data_dir=folder / "data",
             embedder="hashing:256",
             answer_threshold=0.0,
-            chat_stall_seconds=1,
+            chat_stall_seconds=5,
         )
 
         async def fill() -> None:

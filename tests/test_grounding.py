@@ -82,17 +82,6 @@ def test_sentences_keep_the_citations_that_are_theirs(
 
 
 _PROSE = ("Ships sail", " at nine.", "。", " 図書館は休み", "- ", "! ", " e.g. ", "\n\n", "NOT")
-    "Ships sail",
-    " at nine.",
-    "。",
-    " 図書館は休み",
-    "- ",
-    "! ",
-    "? ",
-    " e.g. ",
-    "\n\n",
-    "NOT",
-)
 _CITING = (" [1]", "[12]", "【2】", "[1, 2]", "[77]")
 _ACTING = ("<b>", "](", "http://x.y", "![", "[a]", "**", "<img src=q ")
 _WORDS = st.sampled_from([*_PROSE, *_CITING, *_ACTING])

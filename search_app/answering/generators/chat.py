@@ -179,7 +179,7 @@ class ChatGenerator(Generator):
     async def _connected(self) -> "AsyncOpenAI":
         if self._client is None:
             # It takes seconds, in which nobody else is to wait.
-            await asyncio.to_thread(importlib.import_module, "openai")
+            await asyncio.to_thread(importlib.import_module, "openai.resources.chat.completions")
             self._client = connect(self._endpoint, self._stall_s)
         return self._client
 
