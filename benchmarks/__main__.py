@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks import (
+    analysis,
     answers,
     check,
     chunking,
@@ -36,6 +37,7 @@ PARTS = {
     "transport": transport,
     "workers": workers,
     "quality": quality,
+    "analysis": analysis,
 }
 
 names = sys.argv[1:] or list(PARTS)

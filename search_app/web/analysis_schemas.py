@@ -36,7 +36,7 @@ class AskForAnalysis(Model):
     model_config = _example("ask")
 
     collection: Annotated[str, Field(description="The collection whose vectors are looked at")]
-    kind: AnalysisKind
+    kind: Annotated[AnalysisKind, Field(description="What to find out")]
     index: Annotated[
         str | None, Field(description="Id of an index, or the beginning; the active one")
     ] = None
