@@ -2,20 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, text
 
+from ingest.pipeline import IngestRequest, ingest
 from search_app.access.principal import NOBODY, Principal, acting_as
 from search_app.access.scopes import Scope
 from search_app.bootstrap import Services
-from search_app.catalog import collections
+from search_app.catalog import collections, runs
 from search_app.catalog.engine import reading, transaction
 from search_app.catalog.tables import collections as collection_table
 from search_app.catalog.tables import metadata
 from search_app.catalog.visibility import SEEN, SHARED, narrowed
 from search_app.errors import CatalogError, NotFoundError
+from search_app.provenance import provenance_of
+from search_app.retrieval import SearchRequest
 from search_app.types import Collection
 
 ONE = UUID(int=1)
@@ -114,6 +118,29 @@ async def test_locked_rows_stay_locked_and_must_be_named(
         with pytest.raises(CatalogError, match="must name their table"):
             async with transaction(services.engine) as connection:
                 await connection.execute(locking.with_for_update())
+
+
+async def test_a_vector_that_was_copied_tells_nothing_of_where_from(
+    services: Services, tmp_path: Path
+) -> None:
+    (tmp_path / "zanzibar").mkdir()
+    for place in (tmp_path / "zanzibar", tmp_path):
+        (place / "tides.md").write_text("# Tides\n\nHigh at noon.\n", encoding="utf-8")
+    first = await ingest(
+        services, IngestRequest(arguments=[str(tmp_path / "zanzibar")], collection="one")
+    )
+    await ingest(services, IngestRequest(arguments=[str(tmp_path / "tides.md")], collection="two"))
+    found = await services.searcher.search(SearchRequest(query="tides", collection="two"))
+    async with reading(services.engine) as connection:
+        two = await collections.get(connection, "two")
+    with limited_to(two.id):
+        told = await provenance_of(services, found.hits[0].chunk_id)
+        with pytest.raises(NotFoundError):
+            async with reading(services.engine) as connection:
+                await runs.get(connection, first.run_id)
+    assert told.run.id == first.run_id
+    assert told.run.collection == ""
+    assert "zanzibar" not in str(told)
 
 
 @pytest.mark.parametrize("statement", ["COPY documents TO STDOUT", "TRUNCATE documents"])
