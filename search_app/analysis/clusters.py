@@ -37,6 +37,12 @@ HDBSCAN_AT_MOST = 10_000
 DENSITY_DIMENSIONS = 50
 """Principal components that HDBSCAN looks at: in hundreds of dimensions nothing is dense."""
 
+CORE = 3
+"""Neighbours that make a row of HDBSCAN dense; as many as a cluster, and few ever are."""
+
+FRINGE = 0.05
+"""Share of the clustered rows, those furthest from their centre, that no reach is told by."""
+
 STARTS = 4
 CANDIDATES = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
 SUGGESTED_FROM = 2_000
@@ -200,7 +206,14 @@ def _hdbscan(vectors: Matrix, least: int, seed: int) -> Labels:
     most = min(DENSITY_DIMENSIONS, *vectors.shape)
     reduced = PCA(n_components=most, random_state=seed).fit_transform(vectors)
     found: Labels = (
-        HDBSCAN(min_cluster_size=max(2, least), copy=True).fit_predict(reduced).astype(np.int64)
+        HDBSCAN(
+            min_cluster_size=max(2, least),
+            min_samples=min(CORE, least),
+            cluster_selection_method="leaf",
+            copy=True,
+        )
+        .fit_predict(reduced)
+        .astype(np.int64)
     )
     return np.maximum(found, NONE)
 
@@ -209,7 +222,7 @@ def _on_sample(vectors: Matrix, most: int, seed: int, cluster: Any) -> Labels:
     """Cluster at most so many rows; the others go to the nearest centre.
 
     A row in no cluster's reach stays in none where the method leaves any out: it is further from
-    its nearest centre than all the rows that were clustered.
+    its nearest centre than nearly all the rows that were clustered.
     """
     if len(vectors) <= most:
         found: Labels = cluster(vectors)
@@ -220,10 +233,9 @@ def _on_sample(vectors: Matrix, most: int, seed: int, cluster: Any) -> Labels:
         return np.full(len(vectors), NONE, np.int64)
     labels, near = nearest_centre(vectors, centres_of(vectors[chosen], among))
     if (among == NONE).any():
-        inside = among != NONE
-        reach = np.full(among.max() + 1, np.inf)
-        np.minimum.at(reach, among[inside], near[chosen][inside])
-        labels[near < reach[labels]] = NONE
+        own = near[chosen]
+        reach = [np.quantile(own[among == label], FRINGE) for label in range(among.max() + 1)]
+        labels[near < np.array(reach)[labels]] = NONE
     labels[chosen] = among
     return labels
 
