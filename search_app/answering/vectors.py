@@ -12,8 +12,8 @@ from search_app.types import Kind, Matrix, Vector
 
 MOST_KEPT = 20_000
 
-LONGEST = 600
-"""Characters of a sentence that are embedded: what is longer is a table or a list."""
+LONGEST = 320
+"""Characters of a sentence that are embedded: time rises with them, and the rest tells little."""
 
 
 class SentenceVectors:

@@ -22,7 +22,7 @@ QUOTED = 4
 LOOKED_AT = 6
 """Passages whose sentences are looked at."""
 
-EMBEDDED = 16
+EMBEDDED = 10
 """Sentences that are embedded."""
 
 SHORTEST, LONGEST = 8, 600
