@@ -18,7 +18,7 @@ from ingest.reindex import ReindexRequest, reindex
 from search_app import jobs
 from search_app.access.scopes import Scope
 from search_app.bootstrap import Services, open_services
-from search_app.catalog import keys
+from search_app.catalog import analyses, collections, keys
 from search_app.catalog.engine import transaction
 from search_app.config import Settings
 from search_app.consistency.checking import check
@@ -30,6 +30,11 @@ from search_app.retrieval import SearchRequest
 OWN, SECRET = "handbook", "vault"
 WORD = "zanzibar"
 """Stands in every text, title and path of the secret collection, and nowhere else."""
+
+OF_A_COLLECTION = frozenset(
+    {"/checks", "/upload", "/feedback", "/clusters", "/outliers", "/labels"}
+)
+"""Pages whose forms name a collection, or something of one."""
 
 ROLES: Mapping[str, frozenset[Scope]] = {
     "read": frozenset({Scope.READ}),
@@ -139,6 +144,18 @@ async def _fill(
         timing=timing,
     )
     built = await reindex(services, ReindexRequest(collection=collection, force=True))
+    async with transaction(services.engine) as connection:
+        analysis = await analyses.add(
+            connection,
+            collection_id=(await collections.get(connection, collection)).id,
+            index_id=built.index_id,
+            model_version_id=found.model_version_id,
+            kind="diversity",
+            parameters={},
+            seed=0,
+            numbers={},
+            seconds=0.1,
+        )
     hit = found.hits[0]
     index = str(report.index_id)
     ids = {
@@ -152,6 +169,7 @@ async def _fill(
         "model_id": str(report.model_version_id),
         "index": index,
         "check": str(checked.check_id),
+        "analysis": str(analysis),
         "job": str(job.id),
         "job_id": str(job.id),
         "schedule": str(scheduled.id),
@@ -186,7 +204,7 @@ def ask(app: FastAPI, method: str, path: str, things: Things) -> Asked:
     form = _form(method, path, things)
     if form is not None:
         options["data"] = form
-        named = named or path in ("/checks", "/upload", "/feedback")
+        named = named or path in OF_A_COLLECTION
     if path in ("/api/v1/collections/{collection}/documents", "/upload") and method == "POST":
         options["files"] = [("file", ("new.md", b"# New\n\nNothing.\n", "text/markdown"))]
     return Asked(method=method, path=path, url=url, options=options, named=named)
