@@ -151,7 +151,8 @@ def test_which_addresses_are_this_machines_own(host: str, own: bool) -> None:  #
     ],
 )
 def test_what_is_no_key_is_refused_in_words(client: TestClient, header: str | bytes) -> None:
-    response = client.get("/api/v1/collections", headers={"Authorization": header})
+    sent = header.encode() if isinstance(header, str) else header
+    response = client.get("/api/v1/collections", headers={b"Authorization": sent})
     assert response.status_code == 401
     assert response.json()["type"] == "/docs#no-key"
     assert 'error="invalid_token"' in response.headers["www-authenticate"]

@@ -1,7 +1,7 @@
 """Which commands change something, so that the log of changes has them too."""
 
 import getpass
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ CHANGING = frozenset(
         ("ingest", "collections", "rename"),
         ("ingest", "schedule", "add"),
         ("ingest", "schedule", "rm"),
-        ("ingest", "checks", "accept"),
         ("search-app", "keys", "create"),
         ("search-app", "keys", "rotate"),
         ("search-app", "keys", "revoke"),
@@ -30,7 +29,10 @@ CHANGING = frozenset(
 )
 """Commands that change what is served, by their words."""
 
-_WHERE_WITH = {("ingest", "reconcile"): "--repair", ("ingest", "check"): "--accept"}
+_WHERE_WITH: Mapping[tuple[str, ...], str] = {
+    ("ingest", "reconcile"): "--repair",
+    ("ingest", "check"): "--accept",
+}
 """Commands that do only with an option."""
 
 
@@ -48,7 +50,7 @@ def change_of(words: Sequence[str]) -> Doing | None:
     """Read from the words of a command what it changes; None where that is nothing."""
     for length in (3, 2):
         named = tuple(words[:length])
-        option = _WHERE_WITH.get(named)  # type: ignore[call-overload] # of two words or three
+        option = _WHERE_WITH.get(named)
         if named in CHANGING or (option is not None and option in words):
             return Doing(
                 who=_user(), action=" ".join(named), target=masked(" ".join(words[length:]))
