@@ -219,9 +219,20 @@ async def test_many_share_an_ingest_and_it_is_as_if_one_had_done_it(
     assert len(shares) == 3
     for share_of_one in shares:
         assert share_of_one.counts["documents"]["added"] > 0
+    # Getting to know the model, and what was not shared, is the run's own.
+    own = sum(share_of_one.counts["sent"]["tokens"] for share_of_one in shares)
+    assert report.sent.tokens == run.counts["sent"]["tokens"] > own > 0
+    assert report.sent.texts >= report.chunks.embedded
     assert await left(services) == 0
     async with transaction(services.engine) as connection:
         assert [found.id for found in await runs.listing(connection)] == [report.run_id]
+
+
+async def test_who_keeps_to_a_budget_works_alone(services: Services, tmp_path: Path) -> None:
+    folder = write(tmp_path / "papers")
+    report = await share(services, folder, budget=1.0)
+    assert (report.stopped, report.documents.failed) == (None, 0)
+    assert await shares_of(services, report) == []
 
 
 async def test_few_files_are_not_shared(services: Services, tmp_path: Path) -> None:
