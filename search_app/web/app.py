@@ -33,6 +33,7 @@ from search_app.web import (
     api_runs,
     api_schedules,
     api_why,
+    ask_page,
     check_pages,
     check_sign,
     collection_pages,
@@ -121,6 +122,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.mount("/static", assets, name="static")
     pages = (
         search_page,
+        ask_page,
         similar_page,
         why_page,
         document_page,

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 import structlog
 
 from search_app.answering.types import Answer, Done, Event, Failed, Retrieved, Written
 from search_app.types import JSON
 from search_app.web.ask_schemas import AnswerJson, PassageJson, SentenceJson, StrengthJson
-from search_app.web.problems import Kind, problem_of
+from search_app.web.problems import Kind, Problem, problem_of
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -27,14 +28,25 @@ _END = None
 log = structlog.get_logger()
 
 
-async def streamed(first: Event, events: AsyncGenerator[Event], path: str) -> AsyncGenerator[str]:
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """How events are written, and a problem that occurs at a path."""
+
+    event: Callable[[Event], str]
+    problem: Callable[[Problem, str], str]
+
+
+async def streamed(
+    first: Event, events: AsyncGenerator[Event], path: str, writing: Writing | None = None
+) -> AsyncGenerator[str]:
     """Write events as they come, and signs of life between them; ends with the last of them.
 
     When whoever listens hangs up, this is cancelled or closed, and with it the model.
     """
+    writing = writing or _AS_JSON
     queue: asyncio.Queue[str | None] = asyncio.Queue()
-    queue.put_nowait(_written(first))
-    reader = asyncio.create_task(_read(events, queue, path))
+    queue.put_nowait(writing.event(first))
+    reader = asyncio.create_task(_read(events, queue, path, writing))
     try:
         while True:
             try:
@@ -51,16 +63,19 @@ async def streamed(first: Event, events: AsyncGenerator[Event], path: str) -> As
 
 
 async def _read(
-    events: AsyncGenerator[Event], queue: "asyncio.Queue[str | None]", path: str
+    events: AsyncGenerator[Event],
+    queue: "asyncio.Queue[str | None]",
+    path: str,
+    writing: Writing,
 ) -> None:
     try:
         async for event in events:
-            await queue.put(_written(event))
+            await queue.put(writing.event(event))
     except Exception as exc:
         problem = problem_of(exc)
         if problem.kind is Kind.INTERNAL:
             log.exception("request failed", path=path)
-        await queue.put(_event("error", problem.as_json(path)))
+        await queue.put(writing.problem(problem, path))
     finally:
         queue.put_nowait(_END)
         await events.aclose()
@@ -94,14 +109,14 @@ def sentence_json(sentence: object) -> SentenceJson:
 def _written(event: Event) -> str:
     match event:
         case Retrieved():
-            return _event("retrieved", _retrieved(event))
+            return written_event("retrieved", _retrieved(event))
         case Written():
             sentence = sentence_json(event.sentence).model_dump(mode="json")
-            return _event("sentence", {"place": event.place, "sentence": sentence})
+            return written_event("sentence", {"place": event.place, "sentence": sentence})
         case Failed():
-            return _event("failed", {"reason": event.reason, "instead": event.instead})
+            return written_event("failed", {"reason": event.reason, "instead": event.instead})
         case Done():
-            return _event("done", answer_json(event.answer).model_dump(mode="json"))
+            return written_event("done", answer_json(event.answer).model_dump(mode="json"))
 
 
 def _retrieved(event: Retrieved) -> JSON:
@@ -120,6 +135,13 @@ def _retrieved(event: Retrieved) -> JSON:
     }
 
 
-def _event(name: str, data: JSON) -> str:
+def written_event(name: str, data: JSON) -> str:
+    """Write an event with its name and data."""
     # JSON has no line breaks of its own, so one line is all of it.
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+_AS_JSON = Writing(
+    event=_written,
+    problem=lambda problem, path: written_event("error", problem.as_json(path)),
+)

@@ -57,6 +57,7 @@ class DocumentView:
     total: int
     missing: bool
     back: str | None
+    answer: str | None
     earlier: str | None
     later: str | None
     code: bool
@@ -73,6 +74,9 @@ async def document_page(request: Request, services: ServicesDep, document_id: st
         window = await _window(connection, document, asked, request.query_params.get("from", ""))
         suggested = await analyses.suggestions(connection, document_id=document.id)
     view = _view(document, run, window, state, request.query_params.get("chunk", ""))
+    answer = _asked(request.query_params.get("answer", ""))
+    if answer is not None:
+        view = replace(view, answer=f"/answers/{answer}")
     return render(request, "document.html", view=view, suggested=suggested)
 
 
@@ -143,6 +147,7 @@ def _view(
         total=window.total,
         missing=bool(chunk) and window.asked is None,
         back=state.url() if state.query else None,
+        answer=None,
         earlier=at(max(0, window.first - WINDOW)) if window.first > 0 else None,
         later=at(after) if window.passages and after < window.total else None,
         code=code,

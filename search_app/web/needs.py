@@ -74,6 +74,10 @@ NEEDS: Mapping[str, Need] = {
     # Searching and looking.
     "GET /": _READ,
     f"POST {API}/search": _READ,
+    "GET /ask": _READ,
+    "POST /ask": _READ,
+    "GET /answers": _READ,
+    "GET /answers/{answer_id}": _READ,
     f"POST {API}/ask": _READ,
     f"POST {API}/ask/compare": _READ,
     f"GET {API}/answers": _READ,
