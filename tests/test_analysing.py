@@ -1,5 +1,6 @@
 """Analyses of a collection: by command, by job, over the API and on pages."""
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,12 @@ TOPICS = {
 }
 
 
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("sklearn") is None,
+    reason="needs scikit-learn: pip install 'unmoved[analysis]'",
+)
+
+
 def write(folder: Path) -> None:
     """Write 36 notes on three topics, every third without its topic, and some that stand out."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +53,11 @@ def write(folder: Path) -> None:
         topic = list(TOPICS)[place % 3]
         words = TOPICS[topic]
         text = " ".join(words[(place + step * 3) % len(words)] for step in range(8))
-        row = {"id": f"note {place}", "title": f"{topic} {ATTACK}", "text": f"{text} {place}"}
+        row: dict[str, Any] = {
+            "id": f"note {place}",
+            "title": f"{topic} {ATTACK}",
+            "text": f"{text} {place}",
+        }
         row["weight"] = float(place % 3)
         row["date"] = f"20{20 + place % 2}-01-0{1 + place % 9}"
         if place % 4:

@@ -1,5 +1,6 @@
 """Clusters, stability, outliers, diversity, labels: functions over arrays."""
 
+import importlib.util
 import math
 
 import numpy as np
@@ -18,6 +19,12 @@ from search_app.analysis.regression import Regressor
 from search_app.errors import InvalidInputError
 from search_app.mmr import mmr_order
 from search_app.types import Matrix
+
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("sklearn") is None,
+    reason="needs scikit-learn: pip install 'unmoved[analysis]'",
+)
 
 
 def unit(rows: np.ndarray) -> Matrix:
