@@ -20,7 +20,6 @@ from search_app.errors import InvalidInputError
 from search_app.mmr import mmr_order
 from search_app.types import Matrix
 
-
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("sklearn") is None,
     reason="needs scikit-learn: pip install 'unmoved[analysis]'",
