@@ -261,6 +261,7 @@ def _form(method: str, path: str, things: Things) -> dict[str, str] | None:
         "chunk": things.ids["chunk_id"],
         "verdict": "1",
         "url": f"https://{things.collection}.example/page",
+        "q": f"{WORD} number 1?",
         "document": things.ids["document_id"],
         "action": "remove",
         "theme": "dark",
