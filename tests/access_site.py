@@ -217,6 +217,8 @@ def _queries(things: Things) -> dict[str, dict[str, str]]:
     indexes = {"a": ids["index"], "b": ids["other_index"], "q": WORD}
     return {
         "GET /": {"q": WORD, "collection": name},
+        "GET /ask": {"q": WORD, "collection": name},
+        "GET /answers": {"collection": name},
         "GET /api/v1/facets": {"collection": name},
         "GET /api/v1/suggest": {"q": WORD[:3], "collection": name},
         "GET /runs/diff": runs,
