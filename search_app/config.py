@@ -376,6 +376,11 @@ class Settings(BaseSettings):
         description="Sites whose pages may use the API with a key, such as https://example.org, "
         "comma-separated.",
     )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="Key by which search-app mcp looks things up over standard input, once there "
+        "are keys.",
+    )
     audit_days: int = Field(
         default=365,
         ge=0,
@@ -434,8 +439,17 @@ class Settings(BaseSettings):
     alert_mail_to: str = Field(
         default="", description="Who gets alerts by mail: addresses, comma-separated."
     )
+    otlp_endpoint: str = Field(
+        default="",
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Address of an OpenTelemetry collector that traces are sent to over HTTP, such "
+        "as http://localhost:4318; unset: none are made.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="warning", description="What is written to standard error."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How: lines to read, or one JSON object each."
     )
 
     @field_validator("data_dir", mode="after")
@@ -486,6 +500,13 @@ class Settings(BaseSettings):
     def _page_address(cls, value: str) -> str:
         if value.strip() and not _is_web_address(value.strip()):
             raise ValueError("must be an address like https://search.example.org")
+        return value.strip().rstrip("/")
+
+    @field_validator("otlp_endpoint", mode="after")
+    @classmethod
+    def _collector(cls, value: str) -> str:
+        if value.strip() and not _is_web_address(value.strip()):
+            raise ValueError("must be an address like http://localhost:4318")
         return value.strip().rstrip("/")
 
     @field_validator("alert_webhook_url", mode="after")

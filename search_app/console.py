@@ -80,7 +80,7 @@ def wait_for(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     Raises:
         typer.Exit: it was stopped.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
 
     async def stoppable() -> T:
         task = asyncio.current_task()
@@ -99,9 +99,24 @@ def print_json(value: JSON) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def configure_logging(level: str) -> None:
-    """Write log lines of that level and above to standard error."""
+def configure_logging(level: str, form: str = "text") -> None:
+    """Write log lines of that level and above to standard error, to be read or as JSON."""
     import structlog
+
+    written: list[structlog.typing.Processor] = (
+        [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ]
+        if form == "json"
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The rich one prints local variables, which may be secrets, and takes seconds.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
+    )
 
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -111,10 +126,6 @@ def configure_logging(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                # The rich one prints local variables, which may be secrets, and takes seconds.
-                exception_formatter=structlog.dev.plain_traceback,
-            ),
+            *written,
         ],
     )

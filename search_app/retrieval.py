@@ -50,6 +50,7 @@ from search_app.question import Question, read_question
 from search_app.ranking import BM25, DENSE, LISTS, Found, Ranking, live_hits, merged, reranked
 from search_app.rerankers.base import Reranker
 from search_app.spelling import Speller
+from search_app.stages import as_stage
 from search_app.stores.base import MAX_K, VectorStore
 from search_app.types import Hit, Index, Mode, Notice, Scored, SearchResult, TermQuery, Vector
 
@@ -161,6 +162,8 @@ class Searcher:
         self._reranker = reranker
         self._keep_texts = keep_texts
         self._speller = Speller(engine)
+        self.kept_vectors = 0
+        self.new_vectors = 0
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Find the best chunks by meaning, by words or by both, and log the search.
@@ -182,7 +185,7 @@ class Searcher:
             filter=parse_filter(request.filters),
             ranking=_ranking(self._ranking, request),
         )
-        target = await self._target(request, question)
+        target = await as_stage("index", self._target(request, question))
         try:
             prepared = await self._prepare(search, target)
             found, more = await self._find(search, target, prepared)
@@ -193,7 +196,9 @@ class Searcher:
                 raise
             prepared = await self._prepare(search, target)
             found, more = await self._find(search, target, prepared)
-        suggestion = await self._speller.suggestion(query, prepared.unknown_words, target)
+        suggestion = await as_stage(
+            "spell", self._speller.suggestion(query, prepared.unknown_words, target)
+        )
         result = SearchResult(
             search_id=uuid4(),
             query=query,
@@ -213,7 +218,7 @@ class Searcher:
             noise=None if prepared.vector is None else prepared.noise,
         )
         if request.logged:
-            await self._log(request, target, result, prepared.vector)
+            await as_stage("log", self._log(request, target, result, prepared.vector))
         return result
 
     async def similar(self, request: SimilarRequest) -> SearchResult:
@@ -358,10 +363,13 @@ class Searcher:
         Until the model has proved itself again, what it gave is used only while a proof stands.
         """
         if target.vector is not None and target.proven:
+            self.kept_vectors += 1
             return target.vector
         embedder = await self._proved(target)
         if target.vector is not None:
+            self.kept_vectors += 1
             return target.vector
+        self.new_vectors += 1
         asked = time.monotonic()
         try:
             received = await embedder.embed([query], "query")
@@ -386,11 +394,11 @@ class Searcher:
         unknown: Sequence[str] = ()
         lists = LISTS[search.ranking.mode]
         if BM25 in lists:
-            terms, unknown, notice = await self._terms(search, target)
+            terms, unknown, notice = await as_stage("words", self._terms(search, target))
             notices += [] if notice is None else [notice]
         if DENSE in lists:
             try:
-                vector = await self._embed(search.question.text, target)
+                vector = await as_stage("embed", self._embed(search.question.text, target))
             except EmbedderError as exc:
                 if terms is None:
                     raise
@@ -461,9 +469,10 @@ class Searcher:
             lists = await self._lists(search, target.index, prepared, depth)
             mass = 0.0 if prepared.terms is None else prepared.terms.mass
             candidates = merged(lists, search.ranking, _weighed(search), mass)
-            hits = await live_hits(
+            loading = live_hits(
                 self._engine, candidates, search.question, wanted, fold=search.request.fold
             )
+            hits = await as_stage("load", loading)
             cut = any(len(found) >= depth for found in lists.values())
             if len(hits) >= wanted or not cut or depth == MAX_K:
                 break
@@ -543,7 +552,9 @@ class Searcher:
             asked[DENSE] = store.search(index.id, prepared.vector, **options)
         if prepared.terms is not None:
             asked[BM25] = store.search_terms(index.id, prepared.terms, **options)
-        lists = await asyncio.gather(*asked.values())
+        lists = await asyncio.gather(
+            *(as_stage(f"store.{name}", work) for name, work in asked.items())
+        )
         return {
             name: [each for each in found if each.chunk_id not in search.without][:depth]
             for name, found in zip(asked, lists, strict=True)
@@ -555,7 +566,7 @@ class Searcher:
         depth = search.ranking.rerank_depth
         try:
             return [
-                *await reranked(reranker, search.question.text, hits[:depth]),
+                *await as_stage("rerank", reranked(reranker, search.question.text, hits[:depth])),
                 *hits[depth:],
             ]
         except RerankerError as exc:

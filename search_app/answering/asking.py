@@ -6,6 +6,7 @@ passages' own sentences take its place, and the answer says so.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -50,9 +51,27 @@ from search_app.embedders.base import Embedder
 from search_app.errors import ConfigurationError, EmbedderError, GeneratorError, UnmovedError
 from search_app.lexical import term_id, tokens
 from search_app.retrieval import Searcher
+from search_app.stages import as_stage, took
 from search_app.stores.base import VectorStore
 
 log = structlog.get_logger()
+
+
+class Tally:
+    """What this process answered: by generator and outcome, and the tokens of models."""
+
+    def __init__(self) -> None:
+        """Begin at nothing, as a process does."""
+        self.answers: Counter[tuple[str, str]] = Counter()
+        self.tokens: Counter[tuple[str, str]] = Counter()
+
+    def take(self, answer: Answer) -> None:
+        """Count an answer."""
+        self.answers[answer.generator, answer.outcome] += 1
+        usage = {"prompt": answer.usage.prompt, "completion": answer.usage.completion}
+        for kind, number in usage.items():
+            if number is not None:
+                self.tokens[answer.generator, kind] += number
 
 
 class Answerer:
@@ -84,6 +103,7 @@ class Answerer:
         )
         self._vectors = SentenceVectors()
         self._extractive = Extractive()
+        self.tally = Tally()
         self._keeping: set[asyncio.Task[bool]] = set()
 
     async def ask(self, question: Question) -> AsyncGenerator[Event]:
@@ -100,9 +120,10 @@ class Answerer:
             StoreError: the store does not answer.
             CatalogError: the catalog does not answer.
         """
-        found = await self.retriever.retrieve(
+        retrieving = self.retriever.retrieve(
             question, lambda notices: self._chosen(question, notices)
         )
+        found = await as_stage("retrieve", retrieving)
         yield Retrieved(
             answer_id=found.id,
             query=found.query,
@@ -125,7 +146,8 @@ class Answerer:
                     found.times.setdefault("first", milliseconds(began))
                 yield event
             found.times["writing"] = milliseconds(began)
-            await self._support(found, draft)
+            took("write", found.times["writing"] / 1000)
+            await as_stage("support", self._support(found, draft))
         except (asyncio.CancelledError, GeneratorExit):
             draft.outcome = "stopped"
             # Not awaited: whoever is cancelled may wait for nothing any more.
@@ -133,6 +155,7 @@ class Answerer:
                 self._keep(self._answer(found, draft))
             raise
         answer = self._answer(found, draft)
+        self.tally.take(answer)
         stored = keep and await asyncio.shield(self._keep(answer))
         yield Done(answer=replace(answer, stored=stored))
 

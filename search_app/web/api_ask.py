@@ -82,7 +82,9 @@ async def ask(request: Request, services: ServicesDep, body: AskBody) -> AnswerJ
     # What is wrong with the question is told with its own status, before the stream begins.
     first = await anext(events)
     return StreamingResponse(
-        streamed(first, events, request.url.path), media_type=MEDIA_TYPE, headers=HEADERS
+        streamed(first, events, request.url.path, closing=request.app.state.closing),
+        media_type=MEDIA_TYPE,
+        headers=HEADERS,
     )
 
 

@@ -1,5 +1,6 @@
 """The web application, put together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import cache, partial
@@ -63,13 +64,16 @@ from search_app.web.check_sign import Signs
 from search_app.web.counting import Counter
 from search_app.web.csrf import FormTokens
 from search_app.web.description import describe
+from search_app.web.etags import Etags
 from search_app.web.failures import answer
 from search_app.web.guard import Guard, allowed_origins, served_hosts
 from search_app.web.keys import load_key
 from search_app.web.metrics import RequestTimes, TimeRequests
 from search_app.web.problems import ProblemError
 from search_app.web.rendering import Renderer
+from search_app.web.request_ids import RequestIds
 from search_app.web.suggesting import Suggester
+from search_app.web.tracing import TraceRequests, make_tracing
 
 DESCRIPTION = """
 Search over your own documents. Every answer names the index, the model version and the run that
@@ -86,16 +90,23 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     assets = Assets()
     times = RequestTimes()
     gate = Gate(settings)
+    tracing = make_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.renderer = Renderer(assets=assets, tokens=FormTokens(load_key(settings)))
         async with nullcontext(services) if services else open_services(settings) as opened:
             app.state.services = opened
+            # Set by whoever runs this when it is to stop, for streams that would go on.
+            app.state.closing = asyncio.Event()
             app.state.counter = Counter(opened.engine)
             app.state.signs = Signs(opened.engine, opened.settings)
             app.state.suggester = Suggester(opened.engine, past=settings.query_log)
-            yield
+            try:
+                yield
+            finally:
+                if tracing is not None:
+                    await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="Unmoved",
@@ -106,10 +117,13 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         middleware=[
+            Middleware(RequestIds),
             *_for_other_sites(settings),
             Middleware(Guard, hosts=served_hosts(settings), origins=allowed_origins(settings)),
             Middleware(TimeRequests, times=times),
+            *([] if tracing is None else [Middleware(TraceRequests, tracing=tracing)]),
             Middleware(Access, gate=gate),
+            Middleware(Etags),
         ],
         exception_handlers=dict.fromkeys(
             (HTTPException, RequestValidationError, UnmovedError, ProblemError), answer
@@ -187,7 +201,7 @@ def _for_other_sites(settings: Settings) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=sorted(origins),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["ETag", "Retry-After"],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],
         )
     ]

@@ -10,6 +10,7 @@ import structlog
 from search_app.answering.types import Answer, Done, Event, Failed, Retrieved, Written
 from search_app.types import JSON
 from search_app.web.ask_schemas import AnswerJson, PassageJson, SentenceJson, StrengthJson
+from search_app.web.examples import DETAILS
 from search_app.web.problems import Kind, Problem, problem_of
 
 MEDIA_TYPE = "text/event-stream"
@@ -37,16 +38,23 @@ class Writing:
 
 
 async def streamed(
-    first: Event, events: AsyncGenerator[Event], path: str, writing: Writing | None = None
+    first: Event,
+    events: AsyncGenerator[Event],
+    path: str,
+    writing: Writing | None = None,
+    *,
+    closing: asyncio.Event | None = None,
 ) -> AsyncGenerator[str]:
     """Write events as they come, and signs of life between them; ends with the last of them.
 
-    When whoever listens hangs up, this is cancelled or closed, and with it the model.
+    When whoever listens hangs up, this is cancelled or closed, and with it the model. When
+    ``closing`` is set, as the server does when it is stopped, the last event says so.
     """
     writing = writing or _AS_JSON
     queue: asyncio.Queue[str | None] = asyncio.Queue()
     queue.put_nowait(writing.event(first))
     reader = asyncio.create_task(_read(events, queue, path, writing))
+    ending = asyncio.create_task(_end(closing or asyncio.Event(), queue, path, writing))
     try:
         while True:
             try:
@@ -60,6 +68,7 @@ async def streamed(
     finally:
         # Not awaited: whoever is cancelled may wait for nothing any more.
         reader.cancel()
+        ending.cancel()
 
 
 async def _read(
@@ -79,6 +88,15 @@ async def _read(
     finally:
         queue.put_nowait(_END)
         await events.aclose()
+
+
+async def _end(
+    closing: asyncio.Event, queue: "asyncio.Queue[str | None]", path: str, writing: Writing
+) -> None:
+    await closing.wait()
+    problem = Problem(kind=Kind.STOPPING, detail=DETAILS[Kind.STOPPING.slug])
+    queue.put_nowait(writing.problem(problem, path))
+    queue.put_nowait(_END)
 
 
 def answer_json(answer: Answer) -> AnswerJson:

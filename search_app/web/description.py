@@ -35,9 +35,16 @@ def describe(app: FastAPI) -> JSON:
     # Either nothing, while a server has no keys, or a key.
     described["security"] = [{}, {"key": []}]
     for methods in described["paths"].values():
-        for operation in methods.values():
+        for method, operation in methods.items():
             for response in operation["responses"].values():
                 content = response["content"]
                 if MEDIA_TYPE in content:
                     content[MEDIA_TYPE] |= content.pop("application/json")
+            if method == "get":
+                operation["responses"] |= {"304": _NOT_MODIFIED}
     return described
+
+
+_NOT_MODIFIED = {
+    "description": "Nothing has changed since the answer whose ETag was sent as If-None-Match"
+}

@@ -184,6 +184,7 @@ DETAILS: Mapping[str, str] = {
     "embedder-unavailable": "no answer from http://127.0.0.1:8080/v1 after 3 attempts",
     "store-unavailable": "the vector store cannot be reached: connection refused",
     "catalog-unavailable": "the database cannot be reached: connection refused",
+    "stopping": "the server is being stopped, so this answer ends here",
     "model-mismatch": "another model answers: openai:bge-m3 is not the model of the index of "
     "collection 'default'; lowest canary cosine 0.412053 (japanese)",
 }

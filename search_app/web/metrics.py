@@ -5,6 +5,7 @@ that compared nothing has no share of changed queries.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_app import jobs
 from search_app.alerts.telling import is_overdue
+from search_app.answering.asking import Tally
 from search_app.catalog import alerts, collections, measures
 from search_app.catalog.alerts import Standing
 from search_app.catalog.collections import CollectionSummary
@@ -24,6 +26,7 @@ from search_app.catalog.engine import reading
 from search_app.catalog.measures import LatestCheck
 from search_app.embedders.hosted.traffic import Traffic
 from search_app.jobs.types import KINDS
+from search_app.stages import watched_by
 from search_app.web.deps import ServicesDep
 
 VERDICTS = ("stable", "warn", "fail", "inconclusive")
@@ -82,6 +85,8 @@ class _Seen(Collector):
     deliveries: Mapping[tuple[str, str], int]
     worker_alive: bool
     traffic: Mapping[str, Traffic]
+    tally: Tally
+    query_vectors: Mapping[str, int]
 
     def collect(self) -> Iterator[Metric]:
         """Give every family of samples."""
@@ -106,6 +111,31 @@ class _Seen(Collector):
             for spec, traffic in self.traffic.items():
                 counter.add_metric([spec], getattr(traffic, name))
             yield counter
+        yield from self._of_answers()
+
+    def _of_answers(self) -> Iterator[CounterMetricFamily]:
+        answers = CounterMetricFamily(
+            "unmoved_answers",
+            "Answers of this process, by who wrote them and how they ended.",
+            labels=["generator", "outcome"],
+        )
+        for labels, number in sorted(self.tally.answers.items()):
+            answers.add_metric(labels, number)
+        tokens = CounterMetricFamily(
+            "unmoved_generator_tokens",
+            "Tokens that models counted for answers.",
+            labels=["generator", "kind"],
+        )
+        for labels, number in sorted(self.tally.tokens.items()):
+            tokens.add_metric(labels, number)
+        cache = CounterMetricFamily(
+            "unmoved_query_vectors",
+            "Vectors of queries of this process: kept ones that were used, and new ones.",
+            labels=["source"],
+        )
+        for source, number in self.query_vectors.items():
+            cache.add_metric([source], number)
+        yield from (answers, tokens, cache)
 
     def _of_checks(self) -> Iterator[GaugeMetricFamily]:
         verdicts = _family(
@@ -160,6 +190,11 @@ async def metrics(request: Request, services: ServicesDep) -> Response:
             deliveries=await alerts.counts(connection),
             worker_alive=await jobs.worker_alive(services.engine),
             traffic=services.traffic,
+            tally=services.answerer.tally,
+            query_vectors={
+                "kept": services.searcher.kept_vectors,
+                "new": services.searcher.new_vectors,
+            },
         )
     registry = CollectorRegistry()
     registry.register(seen)
@@ -181,6 +216,27 @@ class RequestTimes:
             buckets=BUCKETS_S,
             registry=self.registry,
         )
+
+        self._stages = Histogram(
+            "unmoved_stage_duration_seconds",
+            "Stages of searches and answers, and how long they took.",
+            ("stage",),
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+
+    @contextmanager
+    def during(self, name: str) -> Iterator[None]:
+        """Time a stage, also one that fails."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self.took(name, perf_counter() - began)
+
+    def took(self, name: str, seconds: float) -> None:
+        """Count a stage that has ended."""
+        self._stages.labels(name).observe(seconds)
 
     def take(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -217,6 +273,7 @@ class TimeRequests:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_noting)
+            with watched_by(self._times):
+                await self._app(scope, receive, send_noting)
         finally:
             self._times.take(scope, status, perf_counter() - began)

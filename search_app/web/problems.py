@@ -25,6 +25,7 @@ from search_app.errors import (
 )
 from search_app.switching import UnfitIndexError
 from search_app.types import JSON
+from search_app.web.request_ids import request_id
 from search_app.web.translation import gettext_noop
 
 MEDIA_TYPE = "application/problem+json"
@@ -158,6 +159,12 @@ class Kind(Enum):
         gettext_noop("The database does not answer"),
         gettext_noop("Check that the database is running and reachable, then try again."),
     )
+    STOPPING = (
+        503,
+        "stopping",
+        gettext_noop("The server is being stopped"),
+        gettext_noop("Ask again in a moment; another one may take its place."),
+    )
     # Not 409: nothing is wrong with the request, and a monitor should notice. Without
     # Retry-After, since waiting does not bring the model back.
     MODEL_MISMATCH = (
@@ -183,7 +190,12 @@ class Kind(Enum):
         return f"/docs#{self.slug}"
 
 
-_RETRIED = (Kind.EMBEDDER_UNAVAILABLE, Kind.STORE_UNAVAILABLE, Kind.CATALOG_UNAVAILABLE)
+_RETRIED = (
+    Kind.EMBEDDER_UNAVAILABLE,
+    Kind.STORE_UNAVAILABLE,
+    Kind.CATALOG_UNAVAILABLE,
+    Kind.STOPPING,
+)
 
 _BRANCHES: tuple[tuple[type[UnmovedError], Kind], ...] = (
     (NotFoundError, Kind.NOT_FOUND),
@@ -219,14 +231,18 @@ class Problem:
 
     def as_json(self, instance: str) -> dict[str, JSON]:
         """Give the members of RFC 9457; ``instance`` is the path that was asked for."""
-        body = {
+        body: dict[str, JSON] = {
             "type": self.kind.address,
             "title": self.kind.title,
             "status": self.kind.status,
             "detail": self.detail,
             "instance": instance,
         }
-        return body | {"errors": list(self.errors)} if self.errors else body
+        if self.errors:
+            body["errors"] = list(self.errors)
+        named = request_id()
+        # So that whoever complains can name what the log has lines about.
+        return body if named is None else body | {"request_id": named}
 
     def all_headers(self) -> dict[str, str]:
         """Give the headers of the response; where waiting helps, they say so."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -10,10 +11,12 @@ from search_app.bootstrap import Services
 from search_app.catalog import collections, sources
 from search_app.catalog.engine import transaction
 from search_app.config import Settings
+from search_app.errors import InvalidInputError
 from search_app.uploads import upload_folder
 from search_app.web.problems import Kind, ProblemError
 
 _MAGIC = frozenset("*?[")
+_UNSAYABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 async def check_reach(services: Services, collection: str, arguments: Sequence[str]) -> None:
@@ -23,8 +26,13 @@ async def check_reach(services: Services, collection: str, arguments: Sequence[s
     uploaded to the collection, and the sources that it has already.
 
     Raises:
+        InvalidInputError: one holds what no path or address can.
         ProblemError: one may not; names it.
     """
+    if any(_UNSAYABLE.search(text) for text in arguments):
+        raise InvalidInputError(
+            "a path or an address has a NUL or half of a surrogate pair; remove it"
+        )
     paths = [text for text in arguments if not text.startswith(("http://", "https://"))]
     async with transaction(services.engine) as connection:
         known = await collections.check_open(connection, collection)

@@ -294,3 +294,6 @@ class ProblemJson(Model):
     detail: str
     instance: str
     errors: list[dict[str, Any]] | None = None
+    request_id: Annotated[
+        str | None, Field(description="As in the header X-Request-ID and in the server's log")
+    ] = None

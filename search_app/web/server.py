@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import typer
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from search_app.alerts.telling import keep_telling
 from search_app.bootstrap import Services, open_services
@@ -23,6 +24,9 @@ from search_app.web.worker_process import worker_beside
 GRACE_S = 5
 """Seconds that requests under way get to finish when the server stops."""
 
+FINISH_S = 3
+"""Seconds after which streams that are still open are ended with a last event."""
+
 
 async def serve_forever(settings: Settings, *, worker: bool = True) -> None:
     """Serve until the task is cancelled, which Ctrl-C and SIGTERM do; then end requests and return.
@@ -36,21 +40,22 @@ async def serve_forever(settings: Settings, *, worker: bool = True) -> None:
     """
     # Opened here rather than by the application, so that what fails is told by the command.
     load_key(settings)
-    with _listen(settings) as listener:
+    with listening(settings) as listener:
         async with open_services(settings) as services:
-            await _check_keys(settings, services)
+            await check_keys(settings, services)
             warming = asyncio.create_task(services.searcher.warm())
             # Here too, since a worker that is dead does not say so.
             telling = asyncio.create_task(keep_telling(services))
             try:
                 async with worker_beside() if worker else nullcontext():
-                    await _serve(create_app(settings, services), listener, worker=worker)
+                    app = create_app(settings, services)
+                    await serve_on(listener, app, partial(_announce, worker=worker))
             finally:
                 warming.cancel()
                 telling.cancel()
 
 
-async def _check_keys(settings: Settings, services: Services) -> None:
+async def check_keys(settings: Settings, services: Services) -> None:
     """See that whoever reaches the server from elsewhere will need a key.
 
     Raises:
@@ -68,7 +73,14 @@ async def _check_keys(settings: Settings, services: Services) -> None:
     )
 
 
-async def _serve(app: FastAPI, listener: socket.socket, *, worker: bool) -> None:
+async def serve_on(
+    listener: socket.socket, app: Starlette, announce: Callable[[str], None]
+) -> None:
+    """Serve an application until the task is cancelled, then let it finish; say when it answers.
+
+    ``announce`` is given the address. Streams of an application that has ``state.closing``, an
+    event, are asked by it to end.
+    """
     config = uvicorn.Config(
         app,
         ws="none",
@@ -80,11 +92,14 @@ async def _serve(app: FastAPI, listener: socket.socket, *, worker: bool) -> None
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    announcing = asyncio.create_task(_announce(server, listener, worker=worker))
+    announcing = asyncio.create_task(_announced(server, listener, announce))
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         server.should_exit = True
+        closing: asyncio.Event | None = getattr(app.state, "closing", None)
+        if closing is not None:
+            asyncio.get_running_loop().call_later(FINISH_S, closing.set)
         await serving
     finally:
         announcing.cancel()
@@ -99,7 +114,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listening(settings: Settings) -> socket.socket:
+    """Listen on the address that the settings name.
+
+    Raises:
+        ConfigurationError: it cannot be listened on.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family)
@@ -111,13 +131,19 @@ def _listen(settings: Settings) -> socket.socket:
         ) from exc
 
 
-async def _announce(server: uvicorn.Server, listener: socket.socket, *, worker: bool) -> None:
-    """Say the address once it answers, on standard output, so that scripts can wait for it."""
+async def _announced(
+    server: uvicorn.Server, listener: socket.socket, announce: Callable[[str], None]
+) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.05)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    typer.echo(f"Unmoved serves http://{shown}:{port} (Ctrl-C stops it)")
+    announce(f"http://{shown}:{port}")
+
+
+def _announce(address: str, *, worker: bool) -> None:
+    """Say the address once it answers, on standard output, so that scripts can wait for it."""
+    typer.echo(f"Unmoved serves {address} (Ctrl-C stops it)")
     typer.echo(
         "A worker beside it ingests what is uploaded or asked for."
         if worker
