@@ -14,6 +14,7 @@ from search_app.cli_backup import backup, restore
 from search_app.cli_cache import cache
 from search_app.cli_explain import explain, passage_id
 from search_app.cli_keys import audit, keys
+from search_app.cli_mcp import mcp
 from search_app.cli_why import day_of, mode_of, why
 from search_app.config import Settings, describe_settings, load_settings
 from search_app.console import print_json, printable, run, version_option, wait_for
@@ -41,6 +42,7 @@ app.command()(restore)
 app.add_typer(cache, name="cache")
 app.add_typer(keys, name="keys")
 app.command()(audit)
+app.command()(mcp)
 
 SHOWN_TEXT = 300
 """Characters of a passage that a terminal shows."""

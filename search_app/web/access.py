@@ -8,6 +8,7 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
@@ -50,10 +51,13 @@ log = structlog.get_logger()
 class Access:
     """ASGI middleware: finds out who asks, and acts on their behalf from there on."""
 
-    def __init__(self, app: ASGIApp, gate: "Gate") -> None:
-        """Take the gate of the application."""
+    def __init__(
+        self, app: ASGIApp, gate: "Gate", need_of: Callable[[str, str], Need] = need_of
+    ) -> None:
+        """Take the gate of the application, and what says what a request to it needs."""
         self._app = app
         self._gate = gate
+        self._need_of = need_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -67,7 +71,7 @@ class Access:
             return
         with acting_as(NOBODY):
             request = Request(scope, receive)
-            need = need_of(request.method, request.url.path)
+            need = self._need_of(request.method, request.url.path)
             try:
                 principal = await self._gate.admit(request, need)
             except (ProblemError, UnmovedError) as exc:

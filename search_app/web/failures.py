@@ -8,7 +8,7 @@ from search_app.web.check_sign import look
 from search_app.web.problems import Kind, Problem, problem_of
 from search_app.web.rendering import render
 
-_FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/openapi.json", "/static/")
+_FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/openapi.json", "/static/", "/mcp")
 
 log = structlog.get_logger()
 

@@ -1,0 +1,1 @@
+"""The same search and answers for programs that speak MCP, over stdio and HTTP."""
