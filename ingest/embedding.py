@@ -107,8 +107,11 @@ async def make_vectors(
     weighting: Weighting,
     analysed: Sequence[Analysed],
     also_from: Sequence[VectorStore] = (),
+    fresh: bool = False,
 ) -> Written:
     """Get a vector for every chunk: one that the same text got before, or a new one.
+
+    With ``fresh`` it is always a new one.
 
     ``analysed[i]`` are the terms of ``works[i]``, to be weighted as the index does. Vectors are
     taken over from the store of the target, what it has not from those of ``also_from``, and what
@@ -126,18 +129,19 @@ async def make_vectors(
         sha256(target.embedder.text_sent(text, "document").encode()).digest() for text in texts
     ]
     made: dict[bytes, Made] = {}
-    for store in (target.store, *also_from):
+    for store in () if fresh else (target.store, *also_from):
         unknown = [sent_hash for sent_hash in hashes if sent_hash not in made]
         made |= await _copied(services, target, store, unknown, run_id)
-    made |= await _cached(services, target, [key for key in hashes if key not in made], run_id)
+    if not fresh:
+        made |= await _cached(services, target, [key for key in hashes if key not in made], run_id)
     unknown_texts: dict[bytes, tuple[str, UUID]] = {}
     for sent_hash, text, work in zip(hashes, texts, works, strict=True):
         if sent_hash not in made:
             # Equal texts travel once; the first chunk that has them counts as the embedded one.
             unknown_texts.setdefault(sent_hash, (text, work.chunk.id))
     refuse = services.settings.too_long == "refuse"
-    fresh, too_long = await asyncio.to_thread(_cut, target, unknown_texts, refuse=refuse)
-    affordable = _affordable(target, fresh)
+    unsent, too_long = await asyncio.to_thread(_cut, target, unknown_texts, refuse=refuse)
+    affordable = _affordable(target, unsent)
     answers = await _embedded(target, affordable, run_id)
     made |= answers.made
     refused = {**too_long, **answers.refused}
@@ -163,7 +167,7 @@ async def make_vectors(
         waiting={
             work.chunk.document_id
             for work, sent_hash in zip(works, hashes, strict=True)
-            if sent_hash in fresh and sent_hash not in affordable
+            if sent_hash in unsent and sent_hash not in affordable
         },
         fresh=list(answers.made.values()),
     )

@@ -52,14 +52,15 @@ class Filler:
         run_id: UUID,
         target: Target,
         origin: Origin | None,
+        fresh: bool,
         writer: Writer,
         turns: Turns,
         progress: Progress,
     ) -> None:
         """Fill for a run that was started.
 
-        ``origin`` is an index of the same model, if there is one. ``writer`` keeps the books of
-        the run: proofs, failures, counts.
+        ``origin`` is an index of the same model, if there is one. ``fresh``: nothing is taken over
+        from anywhere. ``writer`` keeps the books of the run: proofs, failures, counts.
         """
         self._services = services
         self._engine = services.engine
@@ -67,6 +68,7 @@ class Filler:
         self._run_id = run_id
         self._target = target
         self._origin = origin
+        self._fresh = fresh
         self._writer = writer
         self._turns = turns
         self._progress = progress
@@ -157,6 +159,7 @@ class Filler:
             weighting=weighting,
             analysed=analysed,
             also_from=self._stores_of_origin(),
+            fresh=self._fresh,
         )
         if made.embedded:
             await self._writer.prove(self._target)

@@ -16,7 +16,7 @@ from ingest.targets import Target, chunking_for, metered, most_tokens, open_targ
 from ingest.turns import Turns
 from ingest.writing import Writer
 from search_app.bootstrap import Services
-from search_app.catalog import collections, indexes, lexicons, locks, models, runs
+from search_app.catalog import collections, indexes, lexicons, locks, models, records, runs
 from search_app.catalog.engine import transaction
 from search_app.catalog.lexicons import Lexicon
 from search_app.catalog.locks import WritingLock
@@ -49,7 +49,8 @@ class ReindexRequest:
     """What the new index shall be; None means as the active one.
 
     Terms are cut as the settings say for new indexes. ``force`` builds one even where it would be
-    like the active one in everything.
+    like the active one in everything. ``fresh`` does, too, and takes no vector over: every text is
+    embedded again, which mends what was embedded wrongly.
     """
 
     collection: str = "default"
@@ -58,6 +59,7 @@ class ReindexRequest:
     precision: str | None = None
     chunk_tokens: int | None = None
     force: bool = False
+    fresh: bool = False
     budget: float | None = None
     """Most money that may be spent, in the currency of the prices; None: any amount."""
 
@@ -177,7 +179,8 @@ async def reindex(
                 collection=collection,
                 run_id=run_id,
                 target=build.target,
-                origin=await _origin(services, collection, index),
+                origin=None if request.fresh else await _origin(services, collection, index),
+                fresh=request.fresh,
                 writer=writer,
                 turns=turns,
                 progress=tally,
@@ -368,17 +371,22 @@ async def _find_or_create(
     """
     alike = [index for index in situation.live if _has(index, situation.lexicons[index.id], traits)]
     active, name = situation.active, situation.collection.name
-    if active in alike and not request.force:
+    again = request.force or request.fresh
+    if active in alike and not again:
         raise InvalidInputError(
             f"index {str(active.id)[:8]}, which answers for collection {name!r}, has all of that "
             f"already ({traits}); say what shall differ with --embedder, --store, "
-            "--precision or --chunk-tokens, or --force to build another one like it"
+            "--precision or --chunk-tokens, --force to build another one like it, or --fresh to "
+            "embed everything again"
         )
     begun = [index for index in alike if index.state is IndexState.BUILDING]
+    if request.fresh:
+        async with transaction(services.engine) as connection:
+            begun = [index for index in begun if not await records.has_older(connection, index)]
     complete = [index for index in alike if index.state in (IndexState.READY, IndexState.STANDBY)]
-    if begun or (complete and not request.force):
+    if begun or (complete and not again):
         return (begun or complete)[-1]
-    return await _create(services, situation, traits, progress)
+    return await _create(services, situation, traits, progress, fresh=request.fresh)
 
 
 def _has(index: Index, lexicon: Lexicon | None, traits: _Traits) -> bool:
@@ -393,7 +401,12 @@ def _has(index: Index, lexicon: Lexicon | None, traits: _Traits) -> bool:
 
 
 async def _create(
-    services: Services, situation: _Situation, traits: _Traits, progress: Progress
+    services: Services,
+    situation: _Situation,
+    traits: _Traits,
+    progress: Progress,
+    *,
+    fresh: bool,
 ) -> Index:
     collection, active = situation.collection, situation.active
     async with (
@@ -417,7 +430,8 @@ async def _create(
         if lexicon is not None and _cuts_alike(active, lexicon, traits):
             # Keyword search is to rank as before. Terms that the store copies by itself are
             # counted at the end; until then the counts are not complete.
-            copied = active.model_version_id == traits.version.id and active.store == traits.store
+            alike = active.model_version_id == traits.version.id and active.store == traits.store
+            copied = alike and not fresh
             await lexicons.create(connection, index.id, lexicon.weighting, complete=not copied)
         return index
 

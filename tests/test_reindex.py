@@ -20,6 +20,7 @@ from ingest.retiring import retire
 from search_app.bootstrap import Services
 from search_app.catalog import collections, filling, indexes, runs
 from search_app.catalog.engine import transaction
+from search_app.catalog.filling import Gaps
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.errors import (
     EmbedderUnavailableError,
@@ -448,3 +449,43 @@ async def test_an_index_kept_beside_is_named_where_it_stops_an_ingest(
         await add(services, folder)
     await retire(services, (await all_indexes(services))[1], waiting=lambda: None)
     assert (await add(services, folder)).documents.failed == 0
+
+
+async def test_everything_is_embedded_again_when_nothing_may_be_taken_over(
+    services: Services, folder: Path
+) -> None:
+    first = await add(services, folder)
+    copied = await reindex(services, ReindexRequest(force=True))
+    report = await reindex(services, ReindexRequest(fresh=True))
+    assert report.index_id not in (first.run_id, copied.index_id)
+    assert (report.state, report.embedded + report.copied) == (IndexState.READY, report.passages)
+    with connect(address(services)) as connection:
+        runs_of = connection.execute(
+            "SELECT DISTINCT run_id FROM vector_records WHERE index_id = %s", [report.index_id]
+        ).fetchall()
+    # Not even those that are kept beyond their indexes.
+    assert runs_of == [{"run_id": report.run_id}]
+
+
+async def test_an_index_begun_with_copies_is_not_gone_on_with_afresh(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(services, folder)
+
+    async def broken_off(_self: Filler) -> Gaps:
+        raise EmbedderUnavailableError("gone")
+
+    monkeypatch.setattr(Filler, "finish", broken_off)
+    with pytest.raises(EmbedderUnavailableError):
+        await reindex(services, ReindexRequest(force=True))
+    with pytest.raises(EmbedderUnavailableError):
+        await reindex(services, ReindexRequest(fresh=True))
+    monkeypatch.undo()
+    report = await reindex(services, ReindexRequest(fresh=True))
+    with connect(address(services)) as connection:
+        building = connection.execute(
+            "SELECT count(*) AS number FROM indexes WHERE state = 'building'"
+        ).fetchone()
+    # The one of copies is left; the fresh one was gone on with.
+    assert building == {"number": 1}
+    assert (report.state, report.embedded) == (IndexState.READY, 0)

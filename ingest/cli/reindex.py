@@ -45,6 +45,10 @@ def reindex(
     force: Annotated[
         bool, typer.Option("--force", help="Build one even if it is like the active one.")
     ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Embed every passage again; no vector is taken over."),
+    ] = False,
     enqueue: Annotated[
         bool,
         typer.Option("--enqueue", help="Leave the work to ingest worker; prints the job."),
@@ -74,6 +78,7 @@ def reindex(
         precision=precision or None,
         chunk_tokens=chunk_tokens or None,
         force=force,
+        fresh=fresh,
         budget=budget,
     )
     if enqueue:
@@ -114,6 +119,7 @@ async def _enqueue(settings: Settings, request: "ReindexRequest", queue: str) ->
             precision=request.precision,
             chunk_tokens=request.chunk_tokens,
             force=request.force,
+            fresh=request.fresh,
             budget=request.budget,
             queue=queue or QUEUE,
         )

@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.bulk import insert_rows
-from search_app.catalog.tables import chunks, indexes, vector_records
+from search_app.catalog.tables import chunks, indexes, runs, vector_records
 from search_app.errors import NotFoundError
-from search_app.types import IndexState
+from search_app.types import Index, IndexState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,19 @@ async def get(connection: AsyncConnection, index_id: UUID, chunk_id: UUID) -> Ve
     if row is None:
         raise NotFoundError(f"no vector of chunk {chunk_id} in index {index_id}")
     return _record(row)
+
+
+async def has_older(connection: AsyncConnection, index: Index) -> bool:
+    """Say whether an index has a vector that was embedded before there was the index."""
+    statement = (
+        select(vector_records.c.chunk_id)
+        .join(runs, runs.c.id == vector_records.c.run_id)
+        .join(indexes, indexes.c.id == vector_records.c.index_id)
+        .where(vector_records.c.index_id == index.id)
+        .where(runs.c.started_at < indexes.c.created_at)
+        .limit(1)
+    )
+    return (await connection.execute(statement)).first() is not None
 
 
 async def embedded(

@@ -399,13 +399,13 @@ _BOTH = _STORED | _ANSWERED
 TREE: tuple[Signature, ...] = (
     Signature(
         name="wrong mapping",
-        remedy="embed the affected runs again: ingest reconcile --repair",
+        remedy="look at how answers are put in order, then ingest reindex --fresh",
         seen=wrong_mapping,
         accounts=_STORED,
     ),
     Signature(
         name="collapse",
-        remedy="stop ingest, look at how requests are batched, and embed the run again",
+        remedy="stop ingest, look at how requests are batched, then ingest reindex --fresh",
         seen=collapse,
         accounts=_STORED,
     ),
@@ -423,7 +423,7 @@ TREE: tuple[Signature, ...] = (
     ),
     Signature(
         name="dimension truncation",
-        remedy="set the number of dimensions back, then embed the affected runs again",
+        remedy="set the number of dimensions back, then ingest reindex --fresh",
         seen=truncated_dimensions,
         accounts=_BOTH,
     ),
@@ -445,7 +445,7 @@ TREE: tuple[Signature, ...] = (
     ),
     Signature(
         name="prefix",
-        remedy="set the prefix back, and embed the affected runs again",
+        remedy="set the prefix back, then ingest reindex --fresh",
         seen=prefix,
         accounts=_BOTH,
     ),
@@ -457,7 +457,7 @@ TREE: tuple[Signature, ...] = (
     ),
     Signature(
         name="text preprocessing",
-        remedy="make the client send texts as they are; embed the affected runs again",
+        remedy="make the client send texts as they are, then ingest reindex --fresh",
         seen=preprocessing,
         accounts=_BOTH,
     ),
@@ -481,7 +481,7 @@ TREE: tuple[Signature, ...] = (
     ),
     Signature(
         name="batch or replica noise",
-        remedy="nothing at once; should they become many, embed the affected runs again",
+        remedy="nothing at once; should they become many, ingest reindex --fresh",
         seen=noise_at_ingest,
         accounts=_STORED,
         generic=True,
@@ -509,7 +509,7 @@ TREE: tuple[Signature, ...] = (
     ),
     Signature(
         name="model swap",
-        remedy="embed the affected runs again with the model of the index",
+        remedy="ingest reindex --fresh embeds all again with the model of the index",
         seen=foreign_vectors,
         accounts=_STORED,
         generic=True,

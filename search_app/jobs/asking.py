@@ -173,6 +173,7 @@ async def enqueue_reindex(
     precision: str | None = None,
     chunk_tokens: int | None = None,
     force: bool = False,
+    fresh: bool = False,
     budget: float | None = None,
     queue: str = QUEUE,
 ) -> Job:
@@ -193,7 +194,11 @@ async def enqueue_reindex(
     async with transaction(engine) as connection:
         await collections.get(connection, collection)
         return await _enqueue(
-            connection, REINDEX, collection, {**arguments, "force": force}, queue=queue
+            connection,
+            REINDEX,
+            collection,
+            {**arguments, "force": force, "fresh": fresh},
+            queue=queue,
         )
 
 

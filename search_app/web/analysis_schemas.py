@@ -175,7 +175,7 @@ class SuggestionJson(Model):
     at: datetime
 
 
-class Suggestions(Model):
+class SuggestedLabels(Model):
     """Suggested labels, the least probable first."""
 
     model_config = _example("suggestions")

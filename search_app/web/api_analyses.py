@@ -17,8 +17,8 @@ from search_app.web.analysis_schemas import (
     AskForAnalysis,
     MemberJson,
     Members,
+    SuggestedLabels,
     SuggestionJson,
-    Suggestions,
 )
 from search_app.web.answers import described
 from search_app.web.api import Limit, Offset, json_only
@@ -134,7 +134,7 @@ async def list_suggestions(
     value: Annotated[str | None, Query(description="Only this label")] = None,
     limit: Limit = 50,
     offset: Offset = 0,
-) -> Suggestions:
+) -> SuggestedLabels:
     """List suggested labels, the least probable first; given values are in the documents."""
     async with reading(services.engine) as connection:
         known = None
@@ -149,7 +149,7 @@ async def list_suggestions(
             limit=limit + 1,
             offset=offset,
         )
-    return Suggestions(
+    return SuggestedLabels(
         suggestions=[_suggestion(each) for each in found[:limit]], more=len(found) > limit
     )
 

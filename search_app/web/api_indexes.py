@@ -74,6 +74,7 @@ async def reindex(
         precision=body.precision,
         chunk_tokens=body.chunk_tokens,
         force=body.force,
+        fresh=body.fresh,
         budget=body.budget,
     )
     return await asked(services, response, job)

@@ -66,6 +66,9 @@ class ReindexBody(Model):
         int | None, Field(ge=32, le=400, description="Most tokens of a passage")
     ] = None
     force: Annotated[bool, Field(description="Build one even if it is like the active one")] = False
+    fresh: Annotated[
+        bool, Field(description="Embed every passage again; no vector is taken over")
+    ] = False
     budget: Annotated[
         float | None,
         Field(ge=0, description="Most money that may be spent, in the currency of the prices"),
