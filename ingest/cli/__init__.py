@@ -9,7 +9,6 @@ from search_app.console import run
 from ingest.cli import (  # isort: skip # noqa: F401
     add,
     analysis,
-    analysis,
     cache,
     check,
     checks,
