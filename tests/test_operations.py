@@ -12,11 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import structlog
 import uvicorn
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
@@ -26,8 +31,9 @@ from search_app.config import load_settings
 from search_app.console import configure_logging
 from search_app.errors import ConfigurationError
 from search_app.web import app as web_app
+from search_app.web import server as server_module
 from search_app.web.app import create_app
-from search_app.web.ask_events import streamed
+from search_app.web.ask_events import MEDIA_TYPE, streamed
 from search_app.web.tracing import Tracing, make_tracing
 from tests.web_site import Site, built_site
 
@@ -316,3 +322,38 @@ def served(site: Site) -> Iterator[str]:
         server.should_exit = True
         thread.join(30)
         listener.close()
+
+
+async def test_a_server_that_is_told_to_stop_ends_its_streams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "FINISH_S", 0.3)
+
+    async def endless() -> AsyncGenerator[Event]:
+        yield Failed(reason="one", instead=None)
+        await asyncio.Event().wait()
+
+    async def stream(request: Request) -> StreamingResponse:
+        events = endless()
+        first = await anext(events)
+        return StreamingResponse(
+            streamed(first, events, "/", closing=request.app.state.closing), media_type=MEDIA_TYPE
+        )
+
+    app = Starlette(routes=[Route("/", stream)])
+    app.state.closing = asyncio.Event()
+    addresses: asyncio.Queue[str] = asyncio.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server_module.serve_on(listener, app, addresses.put_nowait))
+        address = await addresses.get()
+        async with (
+            httpx2.AsyncClient(timeout=30) as client,
+            client.stream("GET", address) as response,
+        ):
+            lines = response.aiter_lines()
+            assert await anext(lines) == "event: failed"
+            serving.cancel()
+            rest = [line async for line in lines]
+        await asyncio.wait_for(serving, 30)
+    assert "event: error" in rest
+    assert "/docs#stopping" in rest[rest.index("event: error") + 1]
