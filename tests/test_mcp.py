@@ -18,6 +18,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from search_app.access.scopes import Scope
 from search_app.bootstrap import open_services
@@ -25,7 +26,9 @@ from search_app.catalog import keys
 from search_app.catalog.engine import transaction
 from search_app.config import Settings
 from search_app.errors import ConfigurationError
+from search_app.mcp import remote
 from search_app.mcp.remote import serve_http
+from search_app.web.tracing import Tracing
 from tests.web_site import Site, built_site, run_apart
 
 TOOLS = {"search", "ask", "get_document", "list_collections", "consistency_status"}
@@ -292,6 +295,17 @@ async def test_a_huge_body_is_refused(server: str) -> None:
     async with httpx2.AsyncClient(timeout=60) as http:
         response = await http.post(server, content=b"x" * 2_000_000)
     assert response.status_code == 413
+
+
+async def test_calls_are_traced_with_their_stages(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = InMemorySpanExporter()
+    monkeypatch.setattr(remote, "make_tracing", lambda _: Tracing(exporter))
+    async with served(site.settings) as address, connected(address) as client:
+        await call(client, "search", query="harbour")
+    names = {span.name for span in exporter.get_finished_spans()}
+    assert {"POST /mcp", "embed", "load"} <= names
 
 
 async def test_beyond_loopback_needs_a_key(site: Site) -> None:

@@ -20,6 +20,7 @@ from search_app.web.guard import LARGEST_BODY, Guard, served_hosts
 from search_app.web.needs import Need
 from search_app.web.request_ids import RequestIds
 from search_app.web.server import check_keys, listening, serve_on
+from search_app.web.tracing import TraceRequests, make_tracing
 
 PATH = "/mcp"
 _ASKS = "unmoved.principal"
@@ -74,10 +75,16 @@ def create_mcp_app(settings: Settings, services: Services) -> Starlette:
         max_request_body_size=LARGEST_BODY,
     )
 
+    tracing = make_tracing(settings)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with sessions.run():
-            yield
+            try:
+                yield
+            finally:
+                if tracing is not None:
+                    await asyncio.to_thread(tracing.close)
 
     app = Starlette(
         routes=[Route(PATH, Endpoint(sessions), methods=["GET", "POST", "DELETE"])],
@@ -85,6 +92,7 @@ def create_mcp_app(settings: Settings, services: Services) -> Starlette:
         middleware=[
             Middleware(RequestIds),
             Middleware(Guard, hosts=served_hosts(settings)),
+            *([] if tracing is None else [Middleware(TraceRequests, tracing=tracing)]),
             Middleware(Access, gate=Gate(settings), need_of=_need_of),
         ],
     )
