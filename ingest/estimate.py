@@ -21,7 +21,7 @@ from ingest.running import open_parsers
 from ingest.sources import discover
 from ingest.targets import chunking_for_limit
 from ingest.types import PageRef, Skipped
-from ingest.writing import SEGMENT
+from ingest.writing import segment_size
 from search_app.bootstrap import Services
 from search_app.catalog import (
     collections,
@@ -292,7 +292,7 @@ async def _add(services: Services, segment: _Segment, chunks: Sequence[PlannedCh
     passages.reused += len(chunks) - len(new)
     for key in new:
         segment.waiting += _pieces(services, segment, texts[key])
-        if len(segment.waiting) >= SEGMENT:
+        if len(segment.waiting) >= segment_size(aim.embedder):
             _flush(segment)
 
 

@@ -18,7 +18,7 @@ from ingest.targets import Target
 from ingest.term_counts import recount, take_over
 from ingest.terms import analysed_for
 from ingest.turns import Turns
-from ingest.writing import SEGMENT, Writer
+from ingest.writing import Writer, segment_size
 from search_app.bootstrap import Services
 from search_app.catalog import filling, indexes, lexicons, records, runs
 from search_app.catalog.chunks import indexed_text
@@ -88,6 +88,7 @@ class Filler:
         if not (await self._gaps()).missing:
             return
         pending: list[UUID] = []
+        size = segment_size(self._target.embedder)
         after = ""
         while True:
             async with transaction(self._engine) as connection:
@@ -98,9 +99,9 @@ class Filler:
                     break
                 ids = [identity for identity, _ in page]
                 pending += await filling.lacking(connection, self._target.index, ids)
-            while len(pending) >= SEGMENT:
-                await self._write(pending[:SEGMENT])
-                del pending[:SEGMENT]
+            while len(pending) >= size:
+                await self._write(pending[:size])
+                del pending[:size]
             after = page[-1][1]
         if pending:
             await self._write(pending)

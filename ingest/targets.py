@@ -233,7 +233,12 @@ async def prove(
         EmbedderError: none answers.
     """
     with kept_beside(target.index):
-        proof = await identity.prove(target.embedder, target.version, target.canaries)
+        proof = await identity.prove(
+            target.embedder,
+            target.version,
+            target.canaries,
+            at_once=target.embedder.concurrency,
+        )
     async with transaction(services.engine) as connection:
         await models.add_proof(
             connection,

@@ -29,11 +29,27 @@ from search_app.catalog.documents import KnownDocument
 from search_app.catalog.engine import retried, transaction
 from search_app.catalog.history import NewEvent
 from search_app.catalog.locks import WritingLock
+from search_app.embedders.base import Embedder
 from search_app.errors import SourceError, SpentUpError
 from search_app.types import Collection, Failure, IndexState
 
 SEGMENT = 512
-"""Chunks embedded between two proofs; what a crash repeats at most."""
+"""Chunks embedded between two proofs, which is what a crash repeats at most, by one at a time."""
+
+_FULL = 64
+"""Texts under way at once above which a segment is the longer for it."""
+
+_LONGEST = 4
+"""How many times as long it may be."""
+
+
+def segment_size(embedder: Embedder) -> int:
+    """Say how many chunks to embed between two proofs.
+
+    Where many travel at once a segment takes hardly longer than its proof, and is made longer.
+    """
+    travelling = embedder.batch_size * embedder.concurrency
+    return SEGMENT * min(max(travelling // _FULL, 1), _LONGEST)
 
 
 TAKEN = "its name is that of a record of another file; rename it"
@@ -391,7 +407,7 @@ class Writer:
                 if chunk.id in missing[index_id]:
                     work = Work(chunk=chunk, fields=change.document.fields)
                     self._segment.works[index_id].append(work)
-                    if len(self._segment.works[index_id]) >= SEGMENT:
+                    if len(self._segment.works[index_id]) >= segment_size(target.embedder):
                         await self.flush()
         self._segment.complete.append(change)
 

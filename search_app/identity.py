@@ -208,9 +208,16 @@ async def _send_together(embedder: Embedder, canaries: Sequence[Canary]) -> dict
 
 
 async def prove(
-    embedder: Embedder, version: ModelVersion, canaries: Sequence[CanaryVector]
+    embedder: Embedder,
+    version: ModelVersion,
+    canaries: Sequence[CanaryVector],
+    *,
+    at_once: int = 1,
 ) -> Proof:
-    """Send the canaries of a model version one by one and say which model answered.
+    """Send the canaries of a model version, each alone, and say which model answered.
+
+    ``at_once`` requests are under way together, where a proof is not to hold up what it is for;
+    they are judged in the same order.
 
     Raises:
         EmbedderError: the embedder does not answer; that is no proof of anything.
@@ -226,8 +233,10 @@ async def prove(
     outcome = Outcome.SAME
     vectors, distances = {}, {}
     sent, decided_after = 0, None
+    firsts = await _sent_at_once(embedder, canaries, at_once) if at_once > 1 else {}
     for canary in canaries:
-        vectors[canary.name] = first = await _sent(embedder, canary)
+        first = firsts[canary.name] if firsts else await _sent(embedder, canary)
+        vectors[canary.name] = first
         away = _away(first, canary)
         sent += 1
         # Once it is decided, the rest is sent once, to say how far away the furthest is.
@@ -270,6 +279,26 @@ async def _judge(
         return Outcome.SAME, nearest, repeats
     limit = max(3 * version.noise_floor, SAME_MODEL_LIMIT)
     return (Outcome.OTHER_MODEL if nearest > limit else Outcome.NEW_BUILD), nearest, repeats
+
+
+async def _sent_at_once(
+    embedder: Embedder, canaries: Sequence[CanaryVector], at_once: int
+) -> dict[str, Vector]:
+    vectors: dict[str, Vector] = {}
+    waiting = iter(canaries)
+
+    async def send_until_none_waits() -> None:
+        for canary in waiting:
+            vectors[canary.name] = await _sent(embedder, canary)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_once, len(canaries))):
+                group.create_task(send_until_none_waits())
+    except ExceptionGroup as failed:
+        first = failed.exceptions[0]
+        raise first from first.__cause__
+    return vectors
 
 
 async def _sent(embedder: Embedder, canary: CanaryVector) -> Vector:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import ingest.filling as filling_module
 import ingest.writing as writing_module
 from ingest.pipeline import IngestRequest, ingest
 from ingest.reindex import ReindexRequest, reindex
@@ -62,7 +61,6 @@ async def hosted(settings: Settings, model: Hosted) -> AsyncIterator[Services]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(writing_module, "SEGMENT", 8)
-    monkeypatch.setattr(filling_module, "SEGMENT", 8)
     made = tmp_path / "texts"
     made.mkdir()
     for number in range(DOCUMENTS):

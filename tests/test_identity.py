@@ -244,3 +244,15 @@ async def test_models_that_take_turns_are_not_one_model() -> None:
     turns = [0.0] * (len(CANARIES) + 1) + [0.5] * len(CANARIES)
     with pytest.raises(EmbedderResponseError, match="does not answer alike"):
         await observe(Moved(0.0, sends=turns))
+
+
+@pytest.mark.parametrize("away", [0.0, 0.3])
+async def test_canaries_sent_at_once_prove_the_same(away: float) -> None:
+    observation = await observe(HashingEmbedder("64"))
+    version = version_of(observation)
+    alone, together = [
+        await prove(Moved(away), version, observation.canaries, at_once=at_once)
+        for at_once in (1, 4)
+    ]
+    assert together.outcome is (Outcome.SAME if away == 0 else Outcome.OTHER_MODEL)
+    assert (together.distances, together.decided_after) == (alone.distances, alone.decided_after)

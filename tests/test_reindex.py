@@ -12,6 +12,7 @@ import pytest
 
 from ingest import copying as copying_module
 from ingest import filling as filling_module
+from ingest import writing as writing_module
 from ingest.filling import Filler
 from ingest.pipeline import IngestRequest, ingest, remove
 from ingest.reindex import ReindexRequest, reindex
@@ -245,7 +246,7 @@ async def test_a_model_that_takes_less_has_shorter_passages(
 async def test_what_changes_in_mid_reindex_is_in_both(
     services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filling_module, "SEGMENT", 8)
+    monkeypatch.setattr(writing_module, "SEGMENT", 8)
     monkeypatch.setattr(filling_module, "DOCUMENTS", 3)
     await add(services, folder)
     write_passages = Filler._write
@@ -340,7 +341,7 @@ async def test_another_store_gets_the_same_vectors(
 async def test_a_store_that_refuses_stops_it_and_the_next_goes_on(
     services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filling_module, "SEGMENT", 10)
+    monkeypatch.setattr(writing_module, "SEGMENT", 10)
     first = await add(services, folder)
     store = services.store("pgvector")
     upsert = store.upsert
@@ -372,7 +373,7 @@ async def test_a_store_that_refuses_stops_it_and_the_next_goes_on(
 async def test_another_model_in_mid_reindex_is_refused_and_nothing_is_mixed(
     services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filling_module, "SEGMENT", 10)
+    monkeypatch.setattr(writing_module, "SEGMENT", 10)
     await add(services, folder)
     embed = HashingEmbedder.embed
     swapped = False
@@ -398,7 +399,7 @@ async def test_another_model_in_mid_reindex_is_refused_and_nothing_is_mixed(
 async def test_an_index_retired_in_mid_reindex_gets_nothing_more(
     services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filling_module, "SEGMENT", 10)
+    monkeypatch.setattr(writing_module, "SEGMENT", 10)
     await add(services, folder)
     write_passages = Filler._write
 

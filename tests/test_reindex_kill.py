@@ -23,9 +23,9 @@ WISHES = {"embed": ["--embedder", "hashing:48"], "copy": ["--force"]}
 
 # Many small steps, so that there are many moments to be killed at.
 SMALL_STEPS = """
-from ingest import copying, filling
+from ingest import copying, filling, writing
 copying.COPIED, copying.STRETCHES = 15, 3
-filling.SEGMENT, filling.DOCUMENTS = 20, 7
+writing.SEGMENT, filling.DOCUMENTS = 20, 7
 from ingest.cli import main
 main()
 """
