@@ -9,6 +9,7 @@ import pytest
 
 from ingest.deletion import delete_collection
 from ingest.pipeline import IngestRequest, ingest, remove
+from ingest.reindex import ReindexRequest, reindex
 from ingest.report import IngestReport
 from search_app.bootstrap import Services, open_services
 from search_app.catalog import embedding_cache, records
@@ -37,12 +38,14 @@ class Watched(HashingEmbedder):
         self.documents: list[str] = []
         self.turns_at: str | None = None
         self.turned = False
+        self.wrong = False
 
     async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
         self.documents += [text for text in texts if text in TEXTS.values()]
         self.turned = self.turned or self.turns_at in texts
         vectors = await super().embed(texts, kind)
-        return np.ascontiguousarray(vectors[:, ::-1]) if self.turned else vectors
+        mixed_up = self.wrong and any(text in TEXTS.values() for text in texts)
+        return np.ascontiguousarray(vectors[:, ::-1]) if self.turned or mixed_up else vectors
 
 
 @pytest.fixture
@@ -148,6 +151,41 @@ async def test_a_vector_that_was_changed_in_the_cache_is_embedded_anew(
     report = await add(services, folder)
     assert report.chunks.embedded == len(TEXTS)
     assert differences(dump(address(services)), before) == []
+    # Once: what is kept is right again.
+    await remove(services, sources=[str(folder)], collection="default")
+    assert (await add(services, folder)).chunks.embedded == 0
+
+
+async def test_what_was_embedded_afresh_is_what_is_taken_over_from_then_on(
+    services: Services, folder: Path, model: Watched
+) -> None:
+    model.wrong = True
+    await add(services, folder)
+    model.wrong = False
+    mended = await reindex(services, ReindexRequest(fresh=True))
+    with connect(address(services)) as connection:
+        right = {
+            row["sent_hash"]: row["stored_hash"]
+            for row in connection.execute(
+                "SELECT sent_hash, stored_hash FROM vector_records WHERE index_id = %s",
+                [mended.index_id],
+            ).fetchall()
+        }
+    # The index with the wrong ones is still there, and older.
+    for collection in ("other", "third"):
+        report = await add(services, folder, collection)
+        assert report.chunks.embedded == 0
+        with connect(address(services)) as connection:
+            found = connection.execute(
+                "SELECT sent_hash, stored_hash FROM vector_records WHERE index_id = %s",
+                [report.index_id],
+            ).fetchall()
+        assert {row["sent_hash"]: row["stored_hash"] for row in found} == right
+        if collection == "other":
+            # What is kept beyond them is all there is for the third.
+            for name in ("default", "other"):
+                await delete_collection(services, name, waiting=lambda: None)
+    assert {row["sent_hash"]: row["stored_hash"] for row in rows(services)} == right
 
 
 async def test_what_a_store_did_not_take_is_not_paid_twice(

@@ -64,7 +64,11 @@ async def put(
     kind: Kind,
     vectors: Sequence[CachedVector],
 ) -> None:
-    """Keep vectors that were proved to be of the model version; what is there stays."""
+    """Keep vectors that were proved to be of the model version, in place of what is there.
+
+    What is there was passed over: its bytes are no longer what they were, or everything is embedded
+    afresh because something was embedded wrongly.
+    """
     rows = [
         {
             "model_version_id": model_version_id,
@@ -82,7 +86,16 @@ async def put(
         # In one order, so that two that keep the same do not wait for each other for ever.
         for each in sorted(vectors, key=lambda each: each.sent_hash)
     ]
-    await insert_rows(connection, embedding_cache, rows, "DO NOTHING")
+    await insert_rows(connection, embedding_cache, rows, _REPLACE)
+
+
+_REPLACE = "(model_version_id, kind, sent_hash) DO UPDATE SET " + ", ".join(
+    f"{name} = excluded.{name}"
+    for name in (
+        *("vector", "run_id", "received_hash", "stored_hash", "norm", "batch_size"),
+        *("batch_position", "pieces", "created_at"),
+    )
+)
 
 
 _FIND = text("""

@@ -121,10 +121,12 @@ async def reusable(
 ) -> dict[bytes, VectorRecord]:
     """Find, for texts sent before to the same model version, a vector that can be copied.
 
-    Only vectors in the same store are offered, and none of chunks that are on their way out.
+    Only vectors in the same store are offered, and none of chunks that are on their way out. Of
+    several it is the one that was embedded last: others may be what was embedded wrongly before.
     """
     statement = (
         select(*vector_records.c)
+        .join(runs, runs.c.id == vector_records.c.run_id)
         .join(indexes, indexes.c.id == vector_records.c.index_id)
         .join(chunks, chunks.c.id == vector_records.c.chunk_id)
         .where(vector_records.c.sent_hash == func.any(list(sent_hashes)))
@@ -134,7 +136,10 @@ async def reusable(
         .where(chunks.c.state != "deleting")
         .ext(distinct_on(vector_records.c.sent_hash))
         .order_by(
-            vector_records.c.sent_hash, vector_records.c.created_at, vector_records.c.chunk_id
+            vector_records.c.sent_hash,
+            runs.c.started_at.desc(),
+            vector_records.c.created_at,
+            vector_records.c.chunk_id,
         )
     )
     return {row.sent_hash: _record(row) for row in await connection.execute(statement)}
