@@ -381,3 +381,10 @@ def test_addresses_are_masked() -> None:
     key = new_key()
     shown = masked(f'["https://a:b@c.example/d?e=f#g", "{key.text}", "/home/x?y"]')
     assert shown == f'["https://…@c.example/d?…", "{key.label}_…", "/home/x?y"]'
+
+
+def test_what_a_request_needs_goes_by_the_path_that_is_routed(client: TestClient) -> None:
+    # An address as a whole is read without line breaks, and would make this the open /login.
+    for path in ("/lo%0Agin", "/login%0A", "/%09login"):
+        assert client.get(path).status_code == 401, path
+    assert client.get("/login").status_code == 200

@@ -71,7 +71,9 @@ class Access:
             return
         with acting_as(NOBODY):
             request = Request(scope, receive)
-            need = self._need_of(request.method, request.url.path)
+            # The path that is routed by: one that is taken from the whole address depends on how
+            # the host, which anybody chooses, is read.
+            need = self._need_of(request.method, scope["path"])
             try:
                 principal = await self._gate.admit(request, need)
             except (ProblemError, UnmovedError) as exc:
