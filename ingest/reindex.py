@@ -191,6 +191,10 @@ async def reindex(
             except SpentUpError:
                 writer.stopped = spent_up(services, meter)
             gaps = await filler.finish()
+            if request.fresh:
+                for warning in await _taken_over(services, index):
+                    writer.warnings.append(warning)
+                    tally.warned(warning)
     async with transaction(services.engine) as connection:
         state = (await indexes.get(connection, index.id)).state
     return ReindexReport(
@@ -285,6 +289,18 @@ async def _cut(
             )
             for document in await cut_anew(services, collection, index, known, turns)
         )
+
+
+async def _taken_over(services: Services, index: Index) -> list[str]:
+    """Say whether ingests took vectors over into an index that was to have new ones alone."""
+    async with transaction(services.engine) as connection:
+        if not await records.has_older(connection, index):
+            return []
+    told = (
+        f"what was ingested meanwhile brought vectors from before into index {str(index.id)[:8]}; "
+        "run the same again while nothing is ingested, so that those texts are embedded again too"
+    )
+    return [told]
 
 
 def _order(

@@ -468,6 +468,25 @@ async def test_everything_is_embedded_again_when_nothing_may_be_taken_over(
     assert runs_of == [{"run_id": report.run_id}]
 
 
+async def test_what_an_ingest_took_over_into_a_fresh_index_is_told(
+    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(services, folder)
+    assert (await reindex(services, ReindexRequest(fresh=True))).warnings == []
+    fill = Filler.fill
+
+    async def beside(self: Filler) -> None:
+        (folder / "copy.md").write_bytes((folder / "000.md").read_bytes())
+        await add(services, folder)
+        await fill(self)
+
+    monkeypatch.setattr(Filler, "fill", beside)
+    report = await reindex(services, ReindexRequest(fresh=True))
+    assert report.complete
+    (warning,) = report.warnings
+    assert str(report.index_id)[:8] in warning
+
+
 async def test_an_index_begun_with_copies_is_not_gone_on_with_afresh(
     services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,8 @@ def _print(report: "ReindexReport", *, quiet: bool, shown: bool) -> None:
     if not shown:
         for failure in report.errors:
             typer.echo(printable(f"failed  {failure.source}: {failure.reason}"), err=True)
+        for warning in report.warnings:
+            typer.echo(printable(f"warning {warning}"), err=True)
     index = short(report.index_id)
     if report.stopped is not None:
         typer.echo(report.stopped, err=True)
