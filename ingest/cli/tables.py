@@ -11,7 +11,7 @@ from search_app.config import Settings
 from search_app.console import printable
 from search_app.types import JSON
 
-UNBOUND_WIDTH = 200
+UNBOUND_WIDTH = 100_000
 """Columns of a table that goes into a file or a pipe."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
