@@ -37,7 +37,7 @@ SEGMENT = 512
 """Chunks embedded between two proofs, which is what a crash repeats at most, by one at a time."""
 
 _FULL = 64
-"""Texts under way at once above which a segment is the longer for it."""
+"""Texts on their way while a request is worked on, for which a segment is as long again."""
 
 _LONGEST = 4
 """How many times as long it may be."""
@@ -48,7 +48,7 @@ def segment_size(embedder: Embedder) -> int:
 
     Where many travel at once a segment takes hardly longer than its proof, and is made longer.
     """
-    travelling = embedder.batch_size * embedder.concurrency
+    travelling = embedder.batch_size * (embedder.concurrency - 1)
     return SEGMENT * min(max(travelling // _FULL, 1), _LONGEST)
 
 

@@ -69,7 +69,7 @@ def test_the_browser_says_which_language_it_wants(
     response = client.get("/runs", headers=[(b"accept-language", wanted.encode("latin-1"))])
     assert response.headers["content-language"] == language
     assert f'<html lang="{language}"' in response.text
-    assert response.headers["vary"] == "Accept-Language, Cookie"
+    assert response.headers["vary"] == "Accept-Language, Cookie, Authorization"
     assert response.headers["cache-control"] == "private, no-cache"
 
 
@@ -201,6 +201,38 @@ NAMES = {
     ),
     *("Markdown", "PDF", "HTML", "CSV", "TSV", "JSONL", "Python"),
     *("localhost", "Content-Type", "https", "ID"),
+    *("Accept", "HDBSCAN", "KB", "MMR", "Ward", "k-means", "search-app"),
+    # Values that the API takes, where its page lists them.
+    *(
+        "admin",
+        "agglomerative",
+        "bedrock",
+        "cohere",
+        "create",
+        "day",
+        "event-stream",
+        "extractive",
+        "false",
+        "forest",
+        "forest-regression",
+        "google",
+        "group",
+        "hdbscan",
+        "int",
+        "keys",
+        "kmeans",
+        "knn",
+        "language",
+        "logistic",
+        "meta",
+        "month",
+        "pgvector",
+        "ridge",
+        "text",
+        "voyage",
+        "year",
+        "zero-shot",
+    ),
 }
 """Words in Latin letters that Japanese pages use as well."""
 

@@ -352,8 +352,10 @@ def _private(send: Send) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers.setdefault("Cache-Control", "private, no-cache")
-            headers.add_vary_header("Authorization")
-            headers.add_vary_header("Cookie")
+            known = {name.strip() for name in headers.get("vary", "").split(",")}
+            for name in ("Authorization", "Cookie"):
+                if name not in known:
+                    headers.add_vary_header(name)
         await send(message)
 
     return send_private
