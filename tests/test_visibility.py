@@ -149,6 +149,26 @@ def test_what_cannot_be_narrowed_is_refused(statement: str) -> None:
         narrowed(statement, frozenset({ONE}), "public")
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM public.documents",
+        'SELECT * FROM "public"."documents"',
+        "UPDATE runs SET status = 'x' FROM public . chunks",
+    ],
+)
+def test_what_names_the_schema_would_go_past_the_door_and_is_refused(statement: str) -> None:
+    with pytest.raises(CatalogError, match="schema"):
+        narrowed(statement, frozenset({ONE}), "public")
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT * FROM Documents", "SELECT 1 -- nor update documents\nFROM documents"]
+)
+def test_neither_capitals_nor_comments_open_the_door(statement: str) -> None:
+    assert narrowed(statement, frozenset({ONE}), "public").startswith("WITH documents AS")
+
+
 def test_what_names_no_table_of_ours_stays_as_it_is() -> None:
     assert narrowed("SET LOCAL enable_seqscan = off", frozenset(), "public").startswith("SET")
 

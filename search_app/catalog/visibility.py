@@ -93,7 +93,9 @@ SHARED = frozenset(
 
 # Of a table that nobody has thought about here, nothing is seen.
 _GUARDED = (set(metadata.tables) | set(SEEN)) - SHARED
-_TABLE = re.compile(r"\b(" + "|".join(sorted(_GUARDED)) + r")\b")
+_NAMES = "|".join(sorted(_GUARDED))
+_TABLE = re.compile(rf"\b({_NAMES})\b", re.IGNORECASE)
+_COMMENT = re.compile(r"--[^\n]*")
 _READS = re.compile(r"\s*(?:\(\s*)*(?:SELECT|VALUES|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 _WITH = re.compile(r"\s*WITH\s+(RECURSIVE\s+)?", re.IGNORECASE)
 _WRITTEN = re.compile(
@@ -145,7 +147,7 @@ _IDS = "\0ids\0"
 @lru_cache(maxsize=1024)
 def _parts(statement: str, schema: str) -> tuple[str, str] | None:
     """Split a statement into what changes with whoever asks, and the rest; None: nothing does."""
-    named = dict.fromkeys(_TABLE.findall(statement))
+    named = dict.fromkeys(name.lower() for name in _TABLE.findall(statement))
     if not named:
         return None
     if _READS.match(statement) is None:
@@ -153,7 +155,9 @@ def _parts(statement: str, schema: str) -> tuple[str, str] | None:
             f"a statement that begins with {statement.split(None, 1)[0]!r} cannot be limited to "
             "some collections"
         )
-    kept = set(_WRITTEN.findall(statement)) | _locked(statement)
+    if re.search(rf'\b{re.escape(schema)}"?\s*\.\s*"?(?:{_NAMES})\b', statement, re.IGNORECASE):
+        raise CatalogError("a statement that names the schema of a table goes past the door")
+    kept = set(_WRITTEN.findall(_COMMENT.sub("", statement))) | _locked(statement)
     quoted = '"' + schema.replace('"', '""') + '"'
     redefined = [_redefined(table, quoted) for table in named if table not in kept]
     if not redefined:
