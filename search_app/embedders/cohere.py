@@ -8,7 +8,14 @@ from search_app.embedders.hosted.embedder import Hosted, HostedEmbedder
 from search_app.embedders.hosted.http import JsonClient, package_version, require_package
 from search_app.embedders.hosted.request import Request, Service
 from search_app.embedders.hosted.transport import Plan
-from search_app.embedders.hosted.vectors import Reply, in_order, list_in, payload_of, unusable
+from search_app.embedders.hosted.vectors import (
+    Reply,
+    count_of,
+    in_order,
+    list_in,
+    payload_of,
+    unusable,
+)
 from search_app.embedders.known import check_dimensions, find
 from search_app.errors import ConfigurationError
 from search_app.types import JSON, Kind
@@ -137,5 +144,4 @@ def _tokens(payload: Mapping[str, JSON]) -> int | None:
     meta = payload.get("meta")
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
     tokens = billed.get("input_tokens") if isinstance(billed, dict) else None
-    # Some of its answers write whole numbers as 4.0.
-    return int(tokens) if isinstance(tokens, int | float) else None
+    return count_of(tokens)

@@ -180,7 +180,10 @@ class GoogleEmbedder(HostedEmbedder[Connection]):
             return await connection.post(self._hosted.model, method, body)
         except CallFailedError:
             if connection.token:
-                self._secrets[:] = [SecretStr(connection.token)]
+                self._secrets[:] = [
+                    *self._account.endpoint.secrets,
+                    SecretStr(connection.token),
+                ]
             raise
 
     async def _check_lengths(self, request: Request, texts: Sequence[str]) -> None:

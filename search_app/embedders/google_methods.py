@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from search_app.embedders.hosted.request import Request
-from search_app.embedders.hosted.vectors import list_in
+from search_app.embedders.hosted.vectors import count_of, list_in
 from search_app.types import JSON, Kind
 
 TASKS: Mapping[Kind, str] = {
@@ -153,9 +153,9 @@ class Predict(Method):
 
     def tokens(self, payload: dict[str, JSON]) -> int | None:
         """Add up what was counted of each text."""
-        counted = [each.get("token_count") for each in self._statistics(payload)]
-        known = [count for count in counted if isinstance(count, int | float)]
-        return int(sum(known)) if len(known) == len(counted) else None
+        counted = [count_of(each.get("token_count")) for each in self._statistics(payload)]
+        known = [count for count in counted if count is not None]
+        return sum(known) if len(known) == len(counted) else None
 
     def truncated(self, payload: dict[str, JSON]) -> list[int]:
         """Find what was cut off in spite of what was asked."""

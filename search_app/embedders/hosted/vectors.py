@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -134,6 +135,13 @@ def read_vector(value: JSON, index: int, request: Request) -> Vector:
     if not vector.any():
         raise unusable(request, f"the vector of {request.text(index)} is all zero")
     return vector
+
+
+def count_of(value: JSON) -> int | None:
+    """Read a number of tokens, as some answers write it, 4.0 too; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if value >= 0 else None
 
 
 def check_lengths(vectors: Sequence[Vector | None], request: Request) -> None:
