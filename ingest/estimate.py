@@ -146,6 +146,9 @@ async def estimate(
                 await _count(services, collection, each, found, segments)
     for segment in segments:
         _flush(segment)
+        if segment.passages.chunks:
+            # Vectors that are taken over need the model's proof, too.
+            _open(segment)
         await _sum_up(services, segment, has_catalog=has_catalog)
     found.models = [segment.passages for segment in segments]
     return found
@@ -336,15 +339,22 @@ def _flush(segment: _Segment) -> None:
     if not texts:
         return
     passages, aim = segment.passages, segment.aim
-    if not passages.requests:
-        if aim.is_new:
-            _register(passages, aim)
-        _prove(passages, aim, aim.canaries)
+    _open(segment)
     for request in requests_of(aim.embedder, texts, "document"):
         sent = aim.embedder.counted(request, "document")
         passages.requests += 1
         passages.tokens += sent.tokens
         passages.estimated = passages.estimated or bool(sent.estimated_tokens)
+    _prove(passages, aim, aim.canaries)
+
+
+def _open(segment: _Segment) -> None:
+    """Count what a model is sent before the first vector is written, once."""
+    passages, aim = segment.passages, segment.aim
+    if passages.requests:
+        return
+    if aim.is_new:
+        _register(passages, aim)
     _prove(passages, aim, aim.canaries)
 
 

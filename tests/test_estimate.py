@@ -66,15 +66,15 @@ async def test_what_is_in_is_not_counted_again(services: Services, folder: Path)
     assert report.documents.added == 1
 
 
-async def test_vectors_that_are_kept_cost_nothing(services: Services, folder: Path) -> None:
+async def test_vectors_that_are_kept_cost_proofs_alone(services: Services, folder: Path) -> None:
     first = await ingest(services, request(folder))
     foreseen = await estimate(services, request(folder, collection="other"))
     (model,) = foreseen.models
-    assert (model.texts, model.reused, model.tokens) == (
-        0,
-        first.chunks.embedded + first.chunks.reused,
-        0,
-    )
+    assert (model.texts, model.reused) == (0, first.chunks.embedded + first.chunks.reused)
+    assert model.tokens == model.proofs > 0
+    report = await ingest(services, request(folder, collection="other"))
+    assert report.chunks.embedded == 0
+    assert sums(foreseen) == sums(report)
 
 
 async def test_it_writes_nothing_and_makes_no_database(
