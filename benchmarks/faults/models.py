@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.embedders.onnx_session import available_cores
 from search_app.embedders.e5_graph import E5Encoder
 from search_app.embedders.e5_tokenizer import load_tokenizer
 from search_app.embedders.e5_weights import E5Weights, Variant, open_weights
+from search_app.embedders.onnx_session import available_cores
 from search_app.types import Matrix, Vector
 
 
