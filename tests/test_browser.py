@@ -204,7 +204,7 @@ def test_own_filters_and_exactness_are_added_to_the_address(page: Page) -> None:
     expect(page.locator(".chip")).to_have_text(re.compile("folder=library/ja"))
     expect(page.locator(".hit")).to_have_count(1)
     page.get_by_text("Options").click()
-    page.get_by_role("checkbox").check()
+    page.get_by_role("checkbox", name="Exact").check()
     search(page, "返却")
     assert query(page)["exact"] == ["1"]
     assert query(page)["filter"] == ["folder=library/ja"]

@@ -72,6 +72,9 @@ def test_add_and_search_in_json(run: Run, folder: Path) -> None:
         "errors",
         "warnings",
         "seconds",
+        "sent",
+        "currency",
+        "stopped",
     }
     assert report["documents"] == {
         "added": 2,

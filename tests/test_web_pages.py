@@ -494,12 +494,11 @@ async def broken(site: Site) -> AsyncIterator[Services]:
 
 async def test_without_the_database_the_page_says_so(site: Site, broken: Services) -> None:
     with TestClient(create_app(site.settings, broken), base_url=HOST, headers=HTML) as opened:
-        page = Page(opened, "/?q=harbour", 503)
-        assert "database cannot be reached" in page.texts("[role=alert]")[0]
-        assert page.one("#q")["value"] == "harbour"
-        assert page.response.headers["retry-after"]
-        assert Page(opened, "/runs", 503).texts("h1") == ["The database does not answer"]
-        assert Page(opened, "/docs").texts("h1") == ["API"]
+        # Nobody knows then whether there are keys, so nothing is open that may need one.
+        for address in ("/?q=harbour", "/runs", "/docs"):
+            page = Page(opened, address, 503)
+            assert page.texts("h1") == ["The database does not answer"]
+            assert page.response.headers["retry-after"]
 
 
 @pytest.mark.parametrize(
@@ -518,7 +517,8 @@ async def test_a_search_that_fails_is_told_beside_the_filters(
         page = Page(opened, "/?q=harbour", status)
         assert page.soup.select("[role=alert]")
         assert ("a secret" in page.response.text) is False
-        assert ([entry["exc_info"] for entry in logs] == [error]) is (status == 500)
+        told = [entry["exc_info"] for entry in logs if "exc_info" in entry]
+        assert (told == [error]) is (status == 500)
         services.searcher = Failing(RuntimeError("a secret"))
         page = Page(opened, "/?q=harbour", 500)
         assert page.texts("h1") == ["Something went wrong here"]
