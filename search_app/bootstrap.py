@@ -1,6 +1,7 @@
 """Settings → services: the only place that chooses backends."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -41,10 +42,12 @@ from search_app.embedders.sentence_transformers_onnx import SentenceTransformers
 from search_app.embedders.spec import Spec
 from search_app.embedders.voyage import VoyageEmbedder
 from search_app.errors import (
+    CatalogError,
     ConfigurationError,
     InvalidInputError,
     NotFoundError,
     SchemaError,
+    StoreError,
     StoreRefusedError,
     UnmovedError,
 )
@@ -507,10 +510,11 @@ async def prepare_schema(settings: Settings, database_url: str) -> None:
 @asynccontextmanager
 async def _written_down(engine: AsyncEngine) -> AsyncIterator[None]:
     """Write down in the log of changes what the command under way does, if it changes anything."""
-    outcome = "done"
+    outcome, told = "done", False
     try:
         yield
     except BaseException as exc:
+        told = isinstance(exc, CatalogError | StoreError)
         outcome = f"failed: {exc}" if isinstance(exc, UnmovedError) else type(exc).__name__
         raise
     finally:
@@ -528,7 +532,9 @@ async def _written_down(engine: AsyncEngine) -> AsyncIterator[None]:
                 async with transaction(engine) as connection:
                     await trail.record(connection, change)
             except UnmovedError as exc:
-                log.warning("a change was not written down", reason=str(exc))
+                # What keeps the database from writing it down, the command says itself.
+                level = logging.DEBUG if told else logging.WARNING
+                log.log(level, "a change was not written down", reason=str(exc))
 
 
 @asynccontextmanager
