@@ -33,8 +33,11 @@ demo: setup  ## Ingest the manual and the READMEs of installed packages, search 
 serve: setup  ## Open the web page on http://127.0.0.1:8020
 	$(BIN)/search-app serve
 
+# A folder of its own: pytest's shared one is tidied at exit, and a process of an
+# older run that still writes there would fail this run.
 test: setup  ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --basetemp="$$folder/t"
 
 lint: setup  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .
