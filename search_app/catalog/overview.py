@@ -18,15 +18,16 @@ async def collection_names(connection: AsyncConnection) -> list[Collection]:
 
 
 async def latest_change(connection: AsyncConnection, collection: Collection) -> JSON:
-    """Give a value that differs once documents were written or removed.
+    """Give a value that differs once documents were written, removed, excluded or labelled.
 
-    Only runs do that, and record their counts as they go.
+    Runs do the first two, and record their counts as they go; the others touch the collection.
     """
+    touched = select(collections.c.touched_at).where(collections.c.id == collection.id)
     statement = (
-        select(runs.c.id, runs.c.status, runs.c.counts)
+        select(runs.c.id, runs.c.status, runs.c.counts, touched.scalar_subquery().label("touched"))
         .where(runs.c.collection_id == collection.id)
         .order_by(runs.c.started_at.desc(), runs.c.id)
         .limit(1)
     )
     row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else [str(row.id), row.status, row.counts]
+    return None if row is None else [str(row.id), row.status, row.counts, str(row.touched)]

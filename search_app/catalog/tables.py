@@ -59,6 +59,8 @@ collections = Table(
     # live, or deleting: nobody sees it any more, and its rows go once its vectors are gone.
     Column("state", Text, nullable=False, server_default=text("'live'")),
     _time("created_at"),
+    # When something other than a run last changed what can be found.
+    _time("touched_at"),
 )
 
 model_versions = Table(
@@ -633,6 +635,18 @@ label_suggestions = Table(
     _reference("analysis_id", "analyses"),
     _time("created_at"),
     Index("ix_label_suggestions_analysis_id", "analysis_id"),
+)
+
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("document_id", Uuid, ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True),
+    # Of a passage with its context, as in chunks; empty: the whole document.
+    Column("text_hash", LargeBinary, primary_key=True),
+    _reference("collection_id", "collections"),
+    Column("reason", Text, nullable=False),
+    _time("created_at"),
+    Index("ix_exclusions_collection_id", "collection_id"),
 )
 
 alerts = Table(

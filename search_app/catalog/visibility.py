@@ -49,6 +49,7 @@ SEEN: Mapping[str, str] = {
     "analyses": _OWN,
     "analysis_members": _through("analysis_id", "analyses"),
     "label_suggestions": _through("document_id", "documents"),
+    "exclusions": _OWN,
     "checks": _OWN,
     "alerts": _OWN,
     "alert_deliveries": _through("alert_id", "alerts"),
