@@ -3,10 +3,12 @@
 A filter looks at the *fields* of a document, a JSON object of this shape:
 
     {"language": "ja", "source": "docs/guide.md", "folder": ["docs"], "type": "markdown",
-     "date": "2024-05-01", "meta": {"author": "Sato", "year": 2024, "tags": ["a", "b"]}}
+     "date": "2024-05-01", "meta": {"author": "Sato", "year": 2024, "tags": ["a", "b"]},
+     "suggested": {"topic": "sports"}}
 
-``language``, ``source``, ``folder``, ``type``, ``date`` and ``meta.NAME`` can be asked for. A list
-holds where any of its values does. How filters are written is in filter_grammar.py.
+``language``, ``source``, ``folder``, ``type``, ``date``, ``meta.NAME`` and ``suggested.NAME`` can
+be asked for; what is suggested is never in ``meta``, which holds what was given. A list holds where
+any of its values does. How filters are written is in grammar.py.
 """
 
 import math
@@ -15,6 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
 from search_app.errors import InvalidInputError
 from search_app.types import JSON
@@ -24,6 +27,9 @@ Comparison = Literal[">=", ">", "<=", "<"]
 
 FIELDS = ("language", "source", "folder", "type", "date")
 """The fields that are no metadata; ``date`` is ISO 8601, yyyy-mm-dd."""
+
+SUGGESTED = "suggested"
+"""Where labels are that were predicted, not given."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _COMPARE: Mapping[str, Callable[[JSON, JSON], bool]] = {
@@ -95,9 +101,19 @@ Condition = AnyOf | Compare | Not | And | Or
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """All conditions hold."""
+    """All conditions hold, and the passage is none of ``besides``, whatever its document has."""
 
     conditions: tuple[Condition, ...]
+    besides: frozenset[UUID] = frozenset()
+
+
+def without(given: Filter | None, besides: frozenset[UUID]) -> Filter | None:
+    """Give a filter that leaves passages out besides."""
+    if not besides:
+        return given
+    if given is None:
+        return Filter(conditions=(), besides=besides)
+    return Filter(conditions=given.conditions, besides=given.besides | besides)
 
 
 def leaves(condition: Condition) -> Iterator[AnyOf | Compare]:
@@ -123,6 +139,17 @@ def _check_storable(*parts: Scalar) -> None:
             )
 
 
+def given_fields(fields: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Leave out what is only suggested."""
+    return {name: value for name, value in fields.items() if name != SUGGESTED}
+
+
+def with_suggested(fields: Mapping[str, JSON], before: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Give new fields of a document what was suggested for it before."""
+    kept = {SUGGESTED: before[SUGGESTED]} if SUGGESTED in before else {}
+    return {**given_fields(fields), **kept}
+
+
 def field_values(fields: Mapping[str, JSON], field: str) -> list[JSON]:
     """Get the values that a field holds, as a list; empty where it is absent."""
     value: JSON = fields
@@ -134,7 +161,10 @@ def field_values(fields: Mapping[str, JSON], field: str) -> list[JSON]:
 
 
 def passes(fields: Mapping[str, JSON], filter: Filter | None) -> bool:  # noqa: A002 - the field's word
-    """Say whether a document with these fields passes; None lets everything pass."""
+    """Say whether a document with these fields passes; None lets everything pass.
+
+    ``besides`` is about passages: whoever has those looks at it.
+    """
     return filter is None or all(_holds(fields, condition) for condition in filter.conditions)
 
 

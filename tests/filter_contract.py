@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from search_app.filters import And, AnyOf, Compare, Comparison, Condition, Filter, Not, Or, passes
 from search_app.stores.base import VectorStore
-from search_app.types import JSON, Point
+from search_app.types import JSON, Point, Sparse, TermQuery
 from tests.points import DOCUMENTS, any_of, everything, make_point, nearest, units
 
 NAUGHTY = Path(__file__).parents[2] / "shared" / "data" / "naughty" / "strings.jsonl"
@@ -32,6 +34,9 @@ TEXTS: Sequence[str] = (
     # Alike for a long time, and different then.
     *("x" * length for length in (95, 96, 97, 200)),
     *("x" * 96 + "a", "x" * 95 + "y", "x" * 300 + "é", "x" * 300 + "f", "日" * 40, "日" * 41),
+)
+WORD = TermQuery(
+    ids=np.array([5], np.int32), weights=np.ones(1, np.float32), passages=np.array([40])
 )
 _JA, _EN = any_of("language", "ja"), any_of("language", "en")
 _LATE, _EARLY = (Compare(field="meta.year", comparison=c, value=2021) for c in (">=", "<"))
@@ -157,6 +162,55 @@ class FilterContract:
             ):
                 await _agrees(store, [found], condition)
 
+    async def test_passages_are_left_out_by_their_ids(
+        self, store: VectorStore, index_id: UUID
+    ) -> None:
+        documents = [
+            {"language": "en" if n % 2 else "ja", "meta": {"n": n}, "suggested": {"n": n % 3}}
+            for n in range(40)
+        ]
+        points = await _filled(store, index_id, documents, words=True)
+        for besides in ([], [points[3]], points[::2], points):
+            ids = frozenset(point.chunk_id for point in besides)
+            for conditions in ((), (_EN,), (any_of("suggested.n", 1), Not(condition=_JA))):
+                wanted = Filter(conditions=conditions, besides=ids)
+                left = [
+                    point
+                    for point in points
+                    if point.chunk_id not in ids
+                    and passes(point.fields, Filter(conditions=conditions))
+                ]
+                assert await store.count(index_id, wanted) == len(left)
+                for exact in (False, True):
+                    near = await store.search(
+                        index_id, units(1, seed=5)[0], k=40, filter=wanted, exact=exact
+                    )
+                    assert [hit.chunk_id for hit in near] == nearest(left, units(1, seed=5)[0], 40)
+                    said = await store.search_terms(
+                        index_id, WORD, k=40, filter=wanted, exact=exact
+                    )
+                    assert {hit.chunk_id for hit in said} == {point.chunk_id for point in left}
+                named = await store.documents_with(index_id, WORD.ids.tolist(), filter=wanted)
+                assert named == {point.document_id for point in left}
+
+    async def test_what_is_suggested_is_no_metadata(
+        self, store: VectorStore, index_id: UUID
+    ) -> None:
+        documents: list[dict[str, JSON]] = [
+            {"meta": {"topic": "sea"}},
+            {"meta": {}, "suggested": {"topic": "sea", "a.b": 2}},
+            {"meta": {"topic": "sky"}, "suggested": {"topic": "sea"}},
+            {"meta": {"suggested": {"topic": "sea"}, "suggested.topic": "sea"}},
+            {"suggested.topic": "sea", "suggested": "sea"},
+            {"suggested": {"topic": 7}},
+        ]
+        points = await _filled(store, index_id, documents)
+        for field in ("meta.topic", "suggested.topic", "suggested.a.b", "meta.suggested.topic"):
+            for value in ("sea", "sky", 2, 7):
+                await _agrees(store, points, any_of(field, value))
+                await _agrees(store, points, Not(condition=any_of(field, value)))
+            await _agrees(store, points, Compare(field=field, comparison=">=", value=3))
+
     @pytest.mark.skipif(not NAUGHTY.exists(), reason="the list of naughty strings is not here")
     async def test_naughty_strings_are_values_like_any_other(
         self, store: VectorStore, index_id: UUID
@@ -199,10 +253,11 @@ def _condition(comparison: str, value: JSON) -> Condition:
 
 
 async def _filled(
-    store: VectorStore, index_id: UUID, documents: Sequence[dict[str, JSON]]
+    store: VectorStore, index_id: UUID, documents: Sequence[dict[str, JSON]], *, words: bool = False
 ) -> list[Point]:
+    terms = Sparse(ids=WORD.ids, weights=WORD.weights) if words else None
     points = [
-        make_point(index_id, vector, fields)
+        replace(make_point(index_id, vector, fields), terms=terms)
         for vector, fields in zip(units(len(documents)), documents, strict=True)
     ]
     await store.upsert(index_id, points)

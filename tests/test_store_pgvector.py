@@ -24,6 +24,7 @@ from search_app.stores.pgvector import HNSW_FROM, PgvectorStore
 from search_app.stores.pgvector_errors import CollisionError, translated
 from search_app.stores.pgvector_reading import Parameters, Rows, Sent, rows_of_last
 from search_app.stores.pgvector_search import approximate_search, comparing, walking
+from search_app.stores.pgvector_sieve import sieve_of, sieved_for
 from search_app.stores.pgvector_tables import read_layout
 from search_app.stores.pgvector_terms import scoring
 from search_app.types import Point, Precision, Scored, Sparse
@@ -131,8 +132,8 @@ async def test_exact_search_compares_and_approximate_search_walks(
         layout = await read_layout(connection, points[0].index_id)
     wanted = parse_filter(condition)
     given = {} if wanted is None else {"path": filter_path(wanted)}
-    exact = comparing(layout, engine.dialect, filtered=bool(condition))
-    walk = walking(layout, engine.dialect, filtered=bool(condition))
+    exact = comparing(layout, engine.dialect, sieve_of(wanted))
+    walk = walking(layout, engine.dialect, sieve_of(wanted))
     assert "_hnsw" not in await plan(engine, exact, **given)
     assert "_hnsw" in await plan(engine, walk, **given, candidates=20)
 
@@ -148,8 +149,8 @@ async def test_every_precision_is_walked_and_none_in_an_exact_search(
     async with engine.begin() as connection:
         layout = await read_layout(connection, index_id)
     assert (layout.precision, layout.has_hnsw) == (precision, True)
-    exact = comparing(layout, engine.dialect, filtered=False)
-    walk = walking(layout, engine.dialect, filtered=False)
+    exact = comparing(layout, engine.dialect, sieve_of(None))
+    walk = walking(layout, engine.dialect, sieve_of(None))
     assert "_hnsw" not in await plan(engine, exact)
     assert "_hnsw" in await plan(engine, walk, candidates=20)
     await store.drop(index_id)
@@ -188,7 +189,7 @@ async def test_a_selective_filter_uses_the_index_on_fields(
         layout = await read_layout(connection, points[0].index_id)
     wanted = parse_filter(["meta.n=7"])
     assert wanted is not None
-    walk = walking(layout, engine.dialect, filtered=True)
+    walk = walking(layout, engine.dialect, sieve_of(wanted))
     assert "_fields" in await plan(engine, walk, path=filter_path(wanted), candidates=20)
 
 
@@ -602,11 +603,9 @@ async def test_search_by_terms_reads_only_what_the_index_names(
         }
         for number in range(pairs):
             given |= {f"anchor{number}": [number], f"beside{number}": [7, 8]}
-        if filtered:
-            wanted = parse_filter(["meta.n=7"])
-            assert wanted is not None
-            given["path"] = filter_path(wanted)
-        statement = scoring(layout, engine.dialect, filtered=filtered, pairs=pairs)
+        wanted = parse_filter(["meta.n=7"]) if filtered else None
+        given |= sieved_for(wanted)
+        statement = scoring(layout, engine.dialect, sieve_of(wanted), pairs=pairs)
         await connection.execute(text("SET LOCAL enable_seqscan = off"))
         lines = await connection.exec_driver_sql(f"EXPLAIN {statement}", given)
         shown = "\n".join(line for (line,) in lines)

@@ -100,7 +100,7 @@ class MemoryStore(VectorStore):
         check_k(k)
         space = self._space(index_id)
         check_vector(vector, space.dimensions)
-        slots = [slot for slot, point in enumerate(space.points) if passes(point.fields, filter)]
+        slots = [slot for slot, point in enumerate(space.points) if _passes(point, filter)]
         scores = _scores(space.matrix, slots, vector)
         # Everything that ties with the k-th stays in, until ids decide.
         least = np.partition(scores, -k)[-k] if len(slots) > k else -np.inf
@@ -129,7 +129,7 @@ class MemoryStore(VectorStore):
         scored = [
             Scored(chunk_id=point.chunk_id, run_id=point.run_id, score=_term_score(point, query))
             for point in self._space(index_id).points
-            if _shares_term(point, query.ids) and passes(point.fields, filter)
+            if _shares_term(point, query.ids) and _passes(point, filter)
         ]
         return sorted(scored, key=lambda each: (-each.score, each.chunk_id.bytes))[:k]
 
@@ -145,7 +145,7 @@ class MemoryStore(VectorStore):
         return {
             point.document_id
             for point in self._space(index_id).points
-            if _shares_term(point, wanted) and passes(point.fields, filter)
+            if _shares_term(point, wanted) and _passes(point, filter)
         }
 
     async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
@@ -164,7 +164,7 @@ class MemoryStore(VectorStore):
 
     async def count(self, index_id: UUID, filter: Filter | None = None) -> int:  # noqa: A002
         """Count the points that pass the filter."""
-        return sum(passes(point.fields, filter) for point in self._space(index_id).points)
+        return sum(_passes(point, filter) for point in self._space(index_id).points)
 
     async def optimize(self, index_id: UUID) -> None:
         """Do nothing: every search is exact."""
@@ -245,6 +245,10 @@ def _kept(point: Point, encoded: bytes) -> Point:
     if terms is not None:
         terms = Sparse(ids=terms.ids.copy(), weights=terms.weights.copy())
     return replace(point, fields=json.loads(encoded), vector=None, terms=terms)
+
+
+def _passes(point: Point, wanted: Filter | None) -> bool:
+    return passes(point.fields, wanted) and (wanted is None or point.chunk_id not in wanted.besides)
 
 
 def _shares_term(point: Point, ids: Ids) -> bool:

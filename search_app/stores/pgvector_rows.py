@@ -134,6 +134,8 @@ async def number_of_points(
     statement = select(func.count()).select_from(table)
     if condition is not None:
         statement = statement.where(filter_clause(table.c.fields, condition))
+        if condition.besides:
+            statement = statement.where(table.c.chunk_id.not_in(list(condition.besides)))
     return (await connection.execute(statement)).scalar_one()
 
 

@@ -20,9 +20,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.filters import Filter
-from search_app.jsonb import filter_path, path_clause
 from search_app.stores.pgvector_forms import Form, searched
 from search_app.stores.pgvector_reading import Rows, rows_of_last
+from search_app.stores.pgvector_sieve import Sieve, sieve_of, sieved, sieved_for
 from search_app.stores.pgvector_tables import Layout
 from search_app.types import Scored, Vector
 
@@ -46,7 +46,7 @@ async def exact_search(
 
     The order is that of a sum, which no HNSW index covers: none can be used.
     """
-    statement = comparing(layout, connection.dialect, filtered=condition is not None)
+    statement = comparing(layout, connection.dialect, sieve_of(condition))
     given = _parameters(vector, condition) | {"k": k}
     return _scored(await rows_of_last(connection, (statement, given)))
 
@@ -62,8 +62,9 @@ async def approximate_search(
     """
     form = layout.form
     effort = min(MOST_EFFORT, max(LEAST_EFFORT, form.least, form.oversampling * k))
-    candidates = _candidates(k, effort, form, filtered=condition is not None)
-    statement = walking(layout, connection.dialect, filtered=condition is not None)
+    sieve = sieve_of(condition)
+    candidates = _candidates(k, effort, form, filtered=sieve.fields)
+    statement = walking(layout, connection.dialect, sieve)
     given = _parameters(vector, condition) | {"k": k, "candidates": candidates}
     rows = await rows_of_last(connection, (_EFFORT, {"effort": str(effort)}), (statement, given))
     if len(rows) < k:
@@ -86,38 +87,35 @@ def _candidates(k: int, effort: int, form: Form, *, filtered: bool) -> int:
 _NOTHING: ColumnElement[float] = literal_column("0.0", Double())
 
 
-# The text of a statement depends on the table and on whether there is a filter, nothing else, and
-# writing it takes longer than many a search.
+# The text of a statement depends on the table and on what sort of filter there is, nothing else,
+# and writing it takes longer than many a search.
 @lru_cache(maxsize=256)
-def comparing(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
+def comparing(layout: Layout, dialect: Dialect, sieve: Sieve) -> str:
     """Write the statement of an exact search: chunk id, run id, distance."""
     covered_by_none = _distance(layout) + _NOTHING
-    statement = _measured(layout, filtered=filtered).order_by(covered_by_none, "chunk_id")
+    statement = _measured(layout, sieve).order_by(covered_by_none, "chunk_id")
     return str(statement.limit(_integer("k")).compile(dialect=dialect))
 
 
 @lru_cache(maxsize=256)
-def walking(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
+def walking(layout: Layout, dialect: Dialect, sieve: Sieve) -> str:
     """Write the statement of an approximate search: as above, and the farthest distance met."""
     held, asked = (
         searched(vector, layout.precision, layout.table, layout.dimensions)
         for vector in (layout.table.c.embedding, _query(layout))
     )
     order = held.op(layout.form.distance)(asked)
-    walked = _measured(layout, filtered=filtered).order_by(order).limit(_integer("candidates"))
+    walked = _measured(layout, sieve).order_by(order).limit(_integer("candidates"))
     nearest = walked.subquery("nearest")
     farthest = func.max(nearest.c.distance).over()
     statement = select(nearest, farthest).order_by("distance", "chunk_id").limit(_integer("k"))
     return str(statement.compile(dialect=dialect))
 
 
-def _measured(layout: Layout, *, filtered: bool) -> Select[Any]:
+def _measured(layout: Layout, sieve: Sieve) -> Select[Any]:
     table = layout.table
     measured = _distance(layout).label("distance")
-    statement = select(table.c.chunk_id, table.c.run_id, measured)
-    if not filtered:
-        return statement
-    return statement.where(path_clause(table.c.fields, bindparam("path", type_=Text)))
+    return sieved(select(table.c.chunk_id, table.c.run_id, measured), table, sieve)
 
 
 def _distance(layout: Layout) -> ColumnElement[float]:
@@ -134,7 +132,7 @@ def _integer(name: str) -> ColumnElement[int]:
 
 def _parameters(vector: Vector, condition: Filter | None) -> dict[str, Any]:
     query: dict[str, Any] = {"query": f"[{','.join(map(str, vector.tolist()))}]"}
-    return query if condition is None else query | {"path": filter_path(condition)}
+    return query | sieved_for(condition)
 
 
 def _scored(rows: Rows) -> list[Scored]:

@@ -38,9 +38,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.bm25 import HIGHEST_WEIGHT
 from search_app.filters import Filter
-from search_app.jsonb import filter_path, path_clause
 from search_app.lexical import TERM_IDS
 from search_app.stores.pgvector_reading import Rows, rows_of_last
+from search_app.stores.pgvector_sieve import Sieve, sieve_of, sieved, sieved_for
 from search_app.stores.pgvector_tables import Layout
 from search_app.types import Scored, TermQuery, Vector
 
@@ -112,8 +112,8 @@ async def documents_by_terms(
     """Name the documents with a point that passes and has any of the terms."""
     if not ids or not layout.has_terms:
         return set()
-    statement = naming(layout, connection.dialect, filtered=condition is not None)
-    given = {"ids": list(ids)} | _path(condition)
+    statement = naming(layout, connection.dialect, sieve_of(condition))
+    given = {"ids": list(ids)} | sieved_for(condition)
     rows = await rows_of_last(connection, (_SETTINGS, {}), (statement, given))
     return {document_id for (document_id,) in rows}
 
@@ -156,10 +156,10 @@ def _least(passages: NDArray[np.int64], k: int) -> int:
 async def _scored_by(
     connection: AsyncConnection, layout: Layout, asked: TermSearch, named: dict[str, list[int]]
 ) -> Rows:
-    filtered = asked.condition is not None
-    statement = scoring(layout, connection.dialect, filtered=filtered, pairs=len(named) // 2)
+    sieve = sieve_of(asked.condition)
+    statement = scoring(layout, connection.dialect, sieve, pairs=len(named) // 2)
     given: dict[str, Any] = {"query": _written(asked.query), "k": asked.k}
-    given |= named | _path(asked.condition)
+    given |= named | sieved_for(asked.condition)
     return await rows_of_last(connection, (_SETTINGS, {}), (statement, given))
 
 
@@ -180,26 +180,24 @@ def _score(row: tuple[Any, ...]) -> float:
 
 
 @lru_cache(maxsize=256)
-def scoring(layout: Layout, dialect: Dialect, *, filtered: bool, pairs: int = 0) -> str:
+def scoring(layout: Layout, dialect: Dialect, sieve: Sieve, *, pairs: int = 0) -> str:
     """Write the statement of a search: chunk id, run id, distance."""
     table = layout.terms
     query = cast(bindparam("query", type_=Text), SPARSEVEC(TERM_IDS))
     distance: ColumnElement[float] = table.c.weights.op("<#>", return_type=Double())(query)
     found = select(table.c.chunk_id, table.c.run_id, distance.label("distance"))
-    statement = _having(found, table, filtered=filtered, pairs=pairs).order_by(
-        "distance", "chunk_id"
-    )
+    statement = _having(found, table, sieve, pairs=pairs).order_by("distance", "chunk_id")
     return str(statement.limit(bindparam("k", type_=Integer)).compile(dialect=dialect))
 
 
 @lru_cache(maxsize=256)
-def naming(layout: Layout, dialect: Dialect, *, filtered: bool) -> str:
+def naming(layout: Layout, dialect: Dialect, sieve: Sieve) -> str:
     """Write the statement that names documents."""
     found = select(layout.terms.c.document_id).distinct()
-    return str(_having(found, layout.terms, filtered=filtered).compile(dialect=dialect))
+    return str(_having(found, layout.terms, sieve).compile(dialect=dialect))
 
 
-def _having(statement: Select[Any], table: Table, *, filtered: bool, pairs: int = 0) -> Select[Any]:
+def _having(statement: Select[Any], table: Table, sieve: Sieve, *, pairs: int = 0) -> Select[Any]:
     """Keep the points with any of the terms, or with both of a pair, and of those what passes."""
 
     def any_of(name: str) -> ColumnElement[bool]:
@@ -207,17 +205,10 @@ def _having(statement: Select[Any], table: Table, *, filtered: bool, pairs: int 
         return overlap(bindparam(name, type_=ARRAY(Integer)))
 
     both = [and_(any_of(f"anchor{number}"), any_of(f"beside{number}")) for number in range(pairs)]
-    statement = statement.where(or_(any_of("ids"), *both))
-    if not filtered:
-        return statement
-    return statement.where(path_clause(table.c.fields, bindparam("path", type_=Text)))
+    return sieved(statement.where(or_(any_of("ids"), *both)), table, sieve)
 
 
 def _written(query: TermQuery) -> str:
     """Write a query as ``sparsevec`` reads it; it counts from 1."""
     pairs = zip((query.ids + 1).tolist(), query.weights.tolist(), strict=True)
     return f"{{{','.join(f'{place}:{weight}' for place, weight in pairs)}}}/{TERM_IDS}"
-
-
-def _path(condition: Filter | None) -> dict[str, str]:
-    return {} if condition is None else {"path": filter_path(condition)}

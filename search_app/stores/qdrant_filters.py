@@ -27,9 +27,13 @@ Resolved = Mapping[Compare, Sequence[str]]
 
 def query_filter(wanted: Filter | None, resolved: Resolved) -> models.Filter | None:
     """Write a filter for Qdrant; None lets everything pass."""
-    if wanted is None or not wanted.conditions:
+    if wanted is None or not (wanted.conditions or wanted.besides):
         return None
-    return models.Filter(must=[_condition(each, resolved) for each in wanted.conditions])
+    must = [_condition(each, resolved) for each in wanted.conditions]
+    if not wanted.besides:
+        return models.Filter(must=must)
+    besides = models.HasIdCondition(has_id=sorted(map(str, wanted.besides)))
+    return models.Filter(must=must, must_not=[besides])
 
 
 def unresolved(wanted: Filter | None) -> list[Compare]:
