@@ -637,6 +637,20 @@ label_suggestions = Table(
     Index("ix_label_suggestions_analysis_id", "analysis_id"),
 )
 
+map_points = Table(
+    "map_points",
+    metadata,
+    Column("analysis_id", Uuid, ForeignKey("analyses.id", ondelete="CASCADE"), primary_key=True),
+    # Its number on the map, which it keeps when others go.
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    _reference("chunk_id", "chunks"),
+    # From -1 to 1.
+    Column("x", REAL, nullable=False),
+    Column("y", REAL, nullable=False),
+    # Deleting a chunk must not scan all points.
+    Index("ix_map_points_chunk_id", "chunk_id"),
+)
+
 exclusions = Table(
     "exclusions",
     metadata,

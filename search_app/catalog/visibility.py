@@ -48,6 +48,7 @@ SEEN: Mapping[str, str] = {
     "answers": _OWN,
     "analyses": _OWN,
     "analysis_members": _through("analysis_id", "analyses"),
+    "map_points": _through("analysis_id", "analyses"),
     "label_suggestions": _through("document_id", "documents"),
     "exclusions": _OWN,
     "checks": _OWN,
