@@ -32,7 +32,7 @@ from search_app.errors import (
     StoreRefusedError,
     UnmovedError,
 )
-from search_app.filters import AnyOf, Filter, Not
+from search_app.filters import AnyOf, Filter, Not, without
 from search_app.fusion import DEPTH, Method
 from search_app.grammar import parse_filter
 from search_app.identity import Prover
@@ -294,7 +294,9 @@ class Searcher:
                 return None
             counts = analyse(question.text, lexicon.weighting.analyzer).counts
             known = await lexicons.frequencies(connection, target.index.id, counts)
-        return await self._store(target.index.store).documents_with(target.index.id, list(known))
+        return await self._store(target.index.store).documents_with(
+            target.index.id, list(known), filter=without(None, target.hidden)
+        )
 
     async def asked_with(self, request: SearchRequest) -> tuple[Serving, Vector]:
         """Give what answers a search by meaning, and the vector that it would be asked with.
@@ -456,6 +458,7 @@ class Searcher:
         self, search: _Search, target: Serving, prepared: _Prepared
     ) -> tuple[list[Found], bool]:
         """Get one more hit than wanted, so that the page knows whether there is another."""
+        search = replace(search, filter=without(search.filter, target.hidden))
         reranker = self._reranker() if search.request.rerank else None
         last = search.request.first_rank - 1 + search.request.k
         wanted = min(last + 1, MAX_K)
