@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, LargeBinary, Select, Text, cast, func, sel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.columns import ABSENT
+from search_app.catalog.exclusions import hidden_documents
 from search_app.catalog.tables import documents
 from search_app.filters import Condition, Filter
 from search_app.jsonb import filter_clause
@@ -107,6 +108,7 @@ def _of(collection: Collection, *columns: ColumnElement[Any]) -> Select[Any]:
         select(*columns)
         .where(documents.c.collection_id == collection.id)
         .where(documents.c.state == "indexed")
+        .where(documents.c.id.not_in(select(hidden_documents().c.id)))
     )
 
 

@@ -4,15 +4,17 @@ All of a search is answered by the index found here, whatever is activated meanw
 """
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import numpy as np
 from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog import collections, indexes, lexicons, models
+from search_app.catalog import collections, exclusions, indexes, lexicons, models
 from search_app.catalog.lexicons import Lexicon
 from search_app.catalog.tables import checks, model_versions, query_vectors
 from search_app.catalog.tables import collections as collection_table
+from search_app.catalog.tables import exclusions as exclusion_table
 from search_app.catalog.tables import indexes as index_table
 from search_app.catalog.tables import lexicons as lexicon_table
 from search_app.errors import InvalidInputError
@@ -25,7 +27,8 @@ class Serving:
 
     ``proven`` says that the model proved itself after it gave the vector; ``noise`` is the largest
     1 - cos that the latest check of the index saw between two sends of a query, None where none
-    did. ``lexicon`` is None where the index was never given terms.
+    did. ``lexicon`` is None where the index was never given terms. ``hidden`` are the passages
+    that are excluded from searches.
     """
 
     collection: Collection
@@ -35,6 +38,7 @@ class Serving:
     lexicon: Lexicon | None
     proven: bool = False
     noise: float | None = None
+    hidden: frozenset[UUID] = frozenset()
 
 
 _NOISE = (
@@ -45,6 +49,12 @@ _NOISE = (
     .scalar_subquery()
     .label("check_noise")
 )
+_EXCLUDING = (
+    select(exclusion_table.c.document_id)
+    .where(exclusion_table.c.collection_id == collection_table.c.id)
+    .exists()
+    .label("excluding")
+)
 _KEPT = (
     select(
         collection_table.c.id,
@@ -53,6 +63,7 @@ _KEPT = (
         query_vectors.c.vector,
         query_vectors.c.proven,
         _NOISE,
+        _EXCLUDING,
         *lexicons.COLUMNS,
     )
     .join(index_table, index_table.c.collection_id == collection_table.c.id)
@@ -95,17 +106,28 @@ async def serving(
         version = await models.get(connection, answering.model_version_id)
         lexicon = await lexicons.get(connection, answering.id)
         return Serving(
-            collection=collection, index=answering, version=version, vector=None, lexicon=lexicon
+            collection=collection,
+            index=answering,
+            version=version,
+            vector=None,
+            lexicon=lexicon,
+            hidden=await exclusions.hidden(connection, collection.id, answering.chunking.name),
         )
     known = row[query_vectors.c.vector]
+    answering = indexes.from_row(row)
+    collection = Collection(id=row[collection_table.c.id], name=name)
+    hidden: frozenset[UUID] = frozenset()
+    if row["excluding"]:
+        hidden = await exclusions.hidden(connection, collection.id, answering.chunking.name)
     return Serving(
-        collection=Collection(id=row[collection_table.c.id], name=name),
-        index=indexes.from_row(row),
+        collection=collection,
+        index=answering,
         version=models.from_row(row),
         vector=None if known is None else np.frombuffer(known, dtype="<f4"),
         lexicon=lexicons.from_row(row),
         proven=bool(row[query_vectors.c.proven]),
         noise=row["check_noise"],
+        hidden=hidden,
     )
 
 

@@ -1,4 +1,4 @@
-"""Documents and passages that searches leave out, and when a collection was touched besides runs."""
+"""Documents and passages that searches leave out, and when they last changed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,9 +12,7 @@ depends_on = None
 def upgrade() -> None:
     now = sa.func.now()
     time = sa.DateTime(timezone=True)
-    op.add_column(
-        "collections", sa.Column("touched_at", time, server_default=now, nullable=False)
-    )
+    op.add_column("collections", sa.Column("touched_at", time, server_default=now, nullable=False))
     op.create_table(
         "exclusions",
         sa.Column("document_id", sa.Uuid(), nullable=False),
