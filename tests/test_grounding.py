@@ -201,14 +201,18 @@ async def test_meaning_may_outweigh_words() -> None:
 
 
 def test_weak_matches_are_told_from_strong_ones() -> None:
-    assert value_of(7.0, 0.9) > THRESHOLD > value_of(4.0, 0.2)
+    assert value_of(4.0, 0.9) > THRESHOLD > value_of(1.0, 0.2)
     assert value_of(None, None) == 1.0
     assert value_of(None, 0.9) > THRESHOLD > value_of(None, 0.1)
-    assert value_of(7.0, None) > THRESHOLD > value_of(3.5, None)
-    # Between languages the words say little.
-    assert value_of(7.0, 0.0, crossed=True) > THRESHOLD > value_of(7.0, 0.0)
-    values = [value_of(4.0, share / 10) for share in range(11)]
-    assert values == sorted(values)
+    assert value_of(4.0, None) > THRESHOLD > value_of(1.0, None)
+    # Between languages the words say nothing, neither for an answer nor against it.
+    assert value_of(3.0, 0.0, is_crossed=True) > THRESHOLD > value_of(1.0, 0.0)
+    assert value_of(1.0, 1.0, is_crossed=True) == value_of(1.0, None)
+    for values in (
+        [value_of(2.0, share / 10) for share in range(11)],
+        [value_of(distance / 2, 0.5) for distance in range(-4, 12)],
+    ):
+        assert values == sorted(values)
 
 
 @pytest.mark.parametrize(

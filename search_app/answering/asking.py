@@ -93,7 +93,7 @@ class Answerer:
         self._embedder = embedder
         self._generator = generator
         self._defaults = defaults
-        self._backgrounds = Backgrounds(engine, store)
+        self._backgrounds = Backgrounds(engine, store, embedder)
         self.retriever = Retriever(
             engine=engine,
             searcher=searcher,
@@ -172,6 +172,7 @@ class Answerer:
 
     async def aclose(self) -> None:
         """Wait until what was stopped is kept."""
+        await self._backgrounds.aclose()
         await asyncio.gather(*self._keeping, return_exceptions=True)
 
     def _chosen(self, question: Question, notices: list[AnswerNotice]) -> Generator:
@@ -263,7 +264,7 @@ class Answerer:
         began = time.perf_counter()
         try:
             embedder = self._embedder(found.serving.version.spec)
-            _, background = await self._backgrounds.sample(found.serving)
+            background = await self._backgrounds.sample(found.serving)
             draft.sentences = await supported(
                 draft.sentences, found.passages, embedder, self._vectors, background
             )

@@ -105,10 +105,10 @@ class Sentence:
 class Strength:
     """How well a question was met by what was found.
 
-    ``distance`` is how far the best passage's similarity lies above that of passages drawn at
-    random, in their standard deviations; None without a vector. ``coverage`` is the share of the
-    question's words that the best passage by words has, as in ``fusion.coverage``; None without
-    words. ``enough`` is the verdict.
+    ``distance`` is how far the nearest passage's similarity lies above what questions that have
+    nothing to do with the index find best, in their standard deviations; None without a vector.
+    ``coverage`` is the share of the question's words, rare ones counting more, that the first
+    passage has; None without words. ``enough`` is the verdict.
     """
 
     distance: float | None

@@ -4,6 +4,7 @@ What a model gave is unproven until the model has proved itself once more; where
 another one instead, unproven vectors go, since nobody knows since when it was.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -61,6 +62,22 @@ async def keep(
         },
     )
     return np.frombuffer(kept, dtype="<f4")
+
+
+_FIND = text("""
+    SELECT text_hash, vector FROM query_vectors
+    WHERE model_version_id = :model_version_id AND text_hash = ANY(:text_hashes)
+""")
+
+
+async def find(
+    connection: AsyncConnection, model_version_id: UUID, text_hashes: Sequence[bytes]
+) -> dict[bytes, Vector]:
+    """Find the vectors that are kept, proven or not, of several queries, by their hashes."""
+    rows = await connection.execute(
+        _FIND, {"model_version_id": model_version_id, "text_hashes": list(text_hashes)}
+    )
+    return {bytes(row.text_hash): np.frombuffer(row.vector, dtype="<f4") for row in rows}
 
 
 _PROVE = text("""
