@@ -4,11 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from itertools import islice
 from typing import Protocol
 from uuid import UUID
+
+import numpy as np
 
 from ingest.targets import Target
 from search_app.bm25 import Weighting, passage_terms
@@ -18,9 +20,9 @@ from search_app.catalog.chunks import indexed_text
 from search_app.catalog.embedding_cache import CachedVector
 from search_app.catalog.engine import transaction
 from search_app.catalog.records import VectorRecord
-from search_app.embedders.batching import embed_all, normalise
+from search_app.embedders.batching import Answers, embed_each, normalise
 from search_app.embedders.pieces import joined, length, pieces_of, weights_of
-from search_app.errors import EmbedderRefusedError
+from search_app.errors import EmbedderError, EmbedderRefusedError
 from search_app.identity import REPEATS
 from search_app.lexical import Analysed
 from search_app.stores.base import VectorStore
@@ -90,12 +92,210 @@ class _Fresh:
     pieces: Sequence[str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Answers:
-    """What became of fresh texts, by the hash of what was sent."""
+@dataclass(kw_only=True)
+class Sought:
+    """What some works of one index wait for, by the hash of the text that is sent.
 
-    made: Mapping[bytes, Made]
-    refused: Mapping[bytes, str]
+    ``made`` was found or embedded, ``embedded`` of it now. ``elsewhere`` are texts that an earlier
+    one already asks for; it has what becomes of them. ``held`` is money kept back for the proof.
+    """
+
+    works: Sequence[Work]
+    hashes: Sequence[bytes]
+    to_send: Mapping[bytes, _Fresh]
+    made: dict[bytes, Made]
+    refused: dict[bytes, str]
+    waiting: set[bytes]
+    elsewhere: Mapping[bytes, "Sought"]
+    held: float
+    embedded: list[Made] = field(default_factory=list)
+    answers: Answers = field(default_factory=Answers)
+
+
+class Seeker:
+    """Gets a vector for every passage of one index: one that its text got before, or a new one.
+
+    ``find`` looks for the former, ``send`` makes the others, ``written`` puts both together. While
+    one lot is sent another one may be looked for, and sent; equal texts travel once all the same.
+    Nothing is written here, and nothing made here may be written before the model has proved
+    itself once more.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        target: Target,
+        run_id: UUID,
+        *,
+        also_from: Sequence[VectorStore] = (),
+        fresh: bool = False,
+    ) -> None:
+        """Take what the vectors are for.
+
+        Vectors are taken over from the store of the target, what it has not from those of
+        ``also_from``, and what none of them has from those that are kept beyond the indexes they
+        were made for. With ``fresh`` none is.
+        """
+        self._services = services
+        self._target = target
+        self._run_id = run_id
+        self._stores = () if fresh else (target.store, *also_from)
+        self._fresh = fresh
+        self._asked: dict[bytes, Sought] = {}
+        self._gate = asyncio.Semaphore(target.embedder.concurrency)
+
+    async def find(self, works: Sequence[Work]) -> Sought:
+        """Take over what can be, and see what of the rest can be sent: one lot after the other."""
+        target, services = self._target, self._services
+        texts = [indexed_text(work.chunk.context, work.chunk.text) for work in works]
+        hashes = [
+            sha256(target.embedder.text_sent(text, "document").encode()).digest() for text in texts
+        ]
+        elsewhere = {key: self._asked[key] for key in hashes if key in self._asked}
+        made: dict[bytes, Made] = {}
+
+        def lacking() -> list[bytes]:
+            return [key for key in hashes if key not in made and key not in elsewhere]
+
+        for store in self._stores:
+            made |= await _copied(services, target, store, lacking(), self._run_id)
+        if not self._fresh:
+            made |= await _cached(services, target, lacking(), self._run_id)
+        unknown: dict[bytes, tuple[str, UUID]] = {}
+        for key, text, work in zip(hashes, texts, works, strict=True):
+            if key not in made and key not in elsewhere:
+                # The first chunk of those with equal texts counts as the embedded one.
+                unknown.setdefault(key, (text, work.chunk.id))
+        refuse = services.settings.too_long == "refuse"
+        unsent, refused = await asyncio.to_thread(_cut, target, unknown, refuse=refuse)
+        affordable, held = _affordable(target, unsent)
+        sought = Sought(
+            works=works,
+            hashes=hashes,
+            to_send=affordable,
+            made=made,
+            refused=refused,
+            waiting=unsent.keys() - affordable.keys(),
+            elsewhere=elsewhere,
+            held=held,
+        )
+        self._asked |= dict.fromkeys((key for key in hashes if key not in elsewhere), sought)
+        return sought
+
+    async def send(self, sought: Sought) -> None:
+        """Embed what was not found. A text that is refused costs its own document and no other.
+
+        What came back by then is there also where this raises.
+
+        Raises:
+            EmbedderError: the embedder does not answer, answers nonsense or refuses everything.
+        """
+        target, fresh = self._target, sought.to_send
+        canary = next(canary for canary in target.canaries if canary.kind == "document")
+
+        async def confirm() -> None:
+            # A wrong key refuses everything, and then this raises what it met.
+            await target.embedder.embed([canary.text], canary.kind)
+
+        try:
+            await embed_each(
+                target.embedder,
+                [piece for one in fresh.values() for piece in one.pieces],
+                "document",
+                sought.answers,
+                gate=self._gate,
+                confirm=confirm,
+            )
+        except BaseException:
+            with suppress(EmbedderError):
+                self._take(sought)
+            raise
+        self._take(sought)
+
+    def written(
+        self, lots: Sequence[Sought], *, weighting: Weighting, analysed: Sequence[Analysed]
+    ) -> Written:
+        """Put together what was found and made.
+
+        ``analysed[i]`` are the terms of the ith work of all lots, weighted as the index does.
+        """
+        points, written, kept = [], [], []
+        refused: dict[UUID, str] = {}
+        waiting: set[UUID] = set()
+        terms = iter(analysed)
+        for lot in lots:
+            for work, key in zip(lot.works, lot.hashes, strict=True):
+                words, owner = next(terms), lot.elsewhere.get(key, lot)
+                if key in owner.refused:
+                    refused[work.chunk.document_id] = owner.refused[key]
+                elif key in owner.waiting:
+                    waiting.add(work.chunk.document_id)
+                else:
+                    found = owner.made[key]
+                    written.append(_record_for(found.record, work.chunk.id, self._run_id))
+                    sparse = passage_terms(words.counts, weighting)
+                    points.append(_point(self._target, work, found, sparse))
+                    kept.append(words)
+        embedded = [made for lot in lots for made in lot.embedded]
+        return Written(
+            points=points,
+            records=written,
+            analysed=kept,
+            embedded=len(embedded),
+            reused=len(points) - len(embedded),
+            refused=refused,
+            waiting=waiting,
+            fresh=embedded,
+        )
+
+    def forget(self, lots: Sequence[Sought]) -> None:
+        """Look for their texts anew from now on: they are where ``find`` finds them."""
+        done = {id(lot) for lot in lots}
+        self._asked = {key: lot for key, lot in self._asked.items() if id(lot) not in done}
+
+    def _take(self, sought: Sought) -> None:
+        """Make vectors and records of what came back."""
+        answers, first = sought.answers, 0
+        complete: dict[bytes, range] = {}
+        for key, one in sought.to_send.items():
+            places = range(first, first + len(one.pieces))
+            refusal = next((answers.refused[p] for p in places if p in answers.refused), None)
+            if refusal is not None:
+                sought.refused[key] = str(refusal)
+            elif all(place in answers.made for place in places):
+                complete[key] = places
+            else:
+                sought.waiting.add(key)
+            first = places.stop
+        if not complete:
+            return
+        came = [answers.made[place] for places in complete.values() for place in places]
+        received = np.stack([answer.vector for answer in came])
+        units, norms = normalise(received)
+        first = 0
+        for key in complete:
+            one = sought.to_send[key]
+            last = first + len(one.pieces)
+            vector, norm = units[first], float(norms[first])
+            if len(one.pieces) > 1:
+                weights = weights_of(self._target.embedder, one.pieces, "document")
+                vector, norm = joined(units[first:last], weights)
+            record = VectorRecord(
+                index_id=self._target.index.id,
+                chunk_id=one.chunk_id,
+                run_id=self._run_id,
+                copied_by_run_id=None,
+                sent_hash=key,
+                received_hash=_hash(received[first:last]),
+                stored_hash=_hash(vector),
+                norm=norm,
+                batch_size=came[first].batch_size,
+                batch_position=came[first].position,
+                pieces=len(one.pieces),
+            )
+            sought.made[key] = Made(vector=vector, record=record)
+            sought.embedded.append(sought.made[key])
+            first = last
 
 
 async def make_vectors(
@@ -109,71 +309,20 @@ async def make_vectors(
     also_from: Sequence[VectorStore] = (),
     fresh: bool = False,
 ) -> Written:
-    """Get a vector for every chunk: one that the same text got before, or a new one.
-
-    With ``fresh`` it is always a new one.
-
-    ``analysed[i]`` are the terms of ``works[i]``, to be weighted as the index does. Vectors are
-    taken over from the store of the target, what it has not from those of ``also_from``, and what
-    none of them has from those that are kept beyond the indexes they were made for.
-
-    Nothing is written here, and nothing made here may be written before the model has proved
-    itself once more. A text that the provider refuses, as a content filter may, costs its own
-    document and no other.
+    """Get a vector for every chunk, one lot alone; otherwise see ``Seeker``.
 
     Raises:
         EmbedderError: the embedder does not answer, answers nonsense or refuses everything.
     """
-    texts = [indexed_text(work.chunk.context, work.chunk.text) for work in works]
-    hashes = [
-        sha256(target.embedder.text_sent(text, "document").encode()).digest() for text in texts
-    ]
-    made: dict[bytes, Made] = {}
-    for store in () if fresh else (target.store, *also_from):
-        unknown = [sent_hash for sent_hash in hashes if sent_hash not in made]
-        made |= await _copied(services, target, store, unknown, run_id)
-    if not fresh:
-        made |= await _cached(services, target, [key for key in hashes if key not in made], run_id)
-    unknown_texts: dict[bytes, tuple[str, UUID]] = {}
-    for sent_hash, text, work in zip(hashes, texts, works, strict=True):
-        if sent_hash not in made:
-            # Equal texts travel once; the first chunk that has them counts as the embedded one.
-            unknown_texts.setdefault(sent_hash, (text, work.chunk.id))
-    refuse = services.settings.too_long == "refuse"
-    unsent, too_long = await asyncio.to_thread(_cut, target, unknown_texts, refuse=refuse)
-    affordable = _affordable(target, unsent)
-    answers = await _embedded(target, affordable, run_id)
-    made |= answers.made
-    refused = {**too_long, **answers.refused}
-    points, written, kept = [], [], []
-    for work, sent_hash, terms in zip(works, hashes, analysed, strict=True):
-        if sent_hash not in made:
-            continue
-        found = made[sent_hash]
-        written.append(_record_for(found.record, work.chunk.id, run_id))
-        points.append(_point(target, work, found, passage_terms(terms.counts, weighting)))
-        kept.append(terms)
-    return Written(
-        points=points,
-        records=written,
-        analysed=kept,
-        embedded=len(answers.made),
-        reused=len(points) - len(answers.made),
-        refused={
-            work.chunk.document_id: refused[sent_hash]
-            for work, sent_hash in zip(works, hashes, strict=True)
-            if sent_hash in refused
-        },
-        waiting={
-            work.chunk.document_id
-            for work, sent_hash in zip(works, hashes, strict=True)
-            if sent_hash in unsent and sent_hash not in affordable
-        },
-        fresh=list(answers.made.values()),
-    )
+    seeker = Seeker(services, target, run_id, also_from=also_from, fresh=fresh)
+    sought = await seeker.find(works)
+    await seeker.send(sought)
+    # For the proof, which comes next.
+    target.embedder.meter.release(sought.held)
+    return seeker.written([sought], weighting=weighting, analysed=analysed)
 
 
-async def keep_vectors(services: Services, target: Target, written: Written) -> None:
+async def keep_vectors(services: Services, target: Target, embedded: Sequence[Made]) -> None:
     """Keep what was embedded for texts that come again; the model has proved itself since."""
     await services.vectors.put(
         target.version.id,
@@ -183,7 +332,7 @@ async def keep_vectors(services: Services, target: Target, written: Written) -> 
                 vector=made.vector,
                 **{name: getattr(made.record, name) for name in _KEPT},
             )
-            for made in written.fresh
+            for made in embedded
         ],
     )
 
@@ -252,22 +401,30 @@ def _cut(
     return fresh, refused
 
 
-def _affordable(target: Target, fresh: Mapping[bytes, _Fresh]) -> dict[bytes, _Fresh]:
-    """Take texts from the beginning for which there is money, and for the proof at their end."""
+def _affordable(target: Target, fresh: Mapping[bytes, _Fresh]) -> tuple[dict[bytes, _Fresh], float]:
+    """Take texts from the beginning for which there is money, and for the proof at their end.
+
+    The latter is held back, and given with them.
+    """
     embedder = target.embedder
     left = embedder.meter.left()
-    if left is None:
-        return dict(fresh)
-    for canary in target.canaries:
-        # Where one differs, it is sent again so many times.
-        left -= (1 + REPEATS) * embedder.counted([canary.text], canary.kind).cost
+    if left is None or not fresh:
+        return dict(fresh), 0.0
+    # Where one differs, it is sent again so many times.
+    proof = (1 + REPEATS) * sum(
+        embedder.counted([canary.text], canary.kind).cost for canary in target.canaries
+    )
+    left -= proof
     taken = {}
     for sent_hash, one in fresh.items():
         left -= embedder.counted(one.pieces, "document").cost
         if left < 0:
             break
         taken[sent_hash] = one
-    return taken
+    if not taken:
+        return {}, 0.0
+    embedder.meter.hold(proof)
+    return taken, proof
 
 
 async def _copied(
@@ -293,69 +450,6 @@ async def _copied(
                 taken = replace(record, index_id=target.index.id, copied_by_run_id=run_id)
                 copied[record.sent_hash] = Made(vector=vector, record=taken)
     return copied
-
-
-async def _embedded(target: Target, fresh: Mapping[bytes, _Fresh], run_id: UUID) -> _Answers:
-    try:
-        return _Answers(made=await _embedded_together(target, fresh, run_id), refused={})
-    except EmbedderRefusedError:
-        # A wrong key refuses everything, and then this raises what it met.
-        canary = next(canary for canary in target.canaries if canary.kind == "document")
-        await target.embedder.embed([canary.text], canary.kind)
-    return await _embedded_apart(target, fresh, run_id)
-
-
-async def _embedded_apart(target: Target, fresh: Mapping[bytes, _Fresh], run_id: UUID) -> _Answers:
-    """Halve until the texts that are refused stand alone."""
-    half = len(fresh) // 2
-    made: dict[bytes, Made] = {}
-    refused: dict[bytes, str] = {}
-    for part in (dict(islice(fresh.items(), half)), dict(islice(fresh.items(), half, None))):
-        try:
-            made |= await _embedded_together(target, part, run_id)
-        except EmbedderRefusedError as exc:
-            if len(part) == 1:
-                refused |= dict.fromkeys(part, str(exc))
-                continue
-            answers = await _embedded_apart(target, part, run_id)
-            made |= answers.made
-            refused |= answers.refused
-    return _Answers(made=made, refused=refused)
-
-
-async def _embedded_together(
-    target: Target, fresh: Mapping[bytes, _Fresh], run_id: UUID
-) -> dict[bytes, Made]:
-    if not fresh:
-        return {}
-    embedder = target.embedder
-    texts = [piece for one in fresh.values() for piece in one.pieces]
-    answer = await embed_all(embedder, texts, "document")
-    units, norms = normalise(answer.vectors)
-    made = {}
-    first = 0
-    for sent_hash, one in fresh.items():
-        last = first + len(one.pieces)
-        vector, norm = units[first], float(norms[first])
-        if len(one.pieces) > 1:
-            weights = weights_of(embedder, one.pieces, "document")
-            vector, norm = joined(units[first:last], weights)
-        record = VectorRecord(
-            index_id=target.index.id,
-            chunk_id=one.chunk_id,
-            run_id=run_id,
-            copied_by_run_id=None,
-            sent_hash=sent_hash,
-            received_hash=_hash(answer.vectors[first:last]),
-            stored_hash=_hash(vector),
-            norm=norm,
-            batch_size=answer.batch_sizes[first],
-            batch_position=answer.positions[first],
-            pieces=len(one.pieces),
-        )
-        made[sent_hash] = Made(vector=vector, record=record)
-        first = last
-    return made
 
 
 def _record_for(record: VectorRecord, chunk_id: UUID, run_id: UUID) -> VectorRecord:

@@ -164,7 +164,7 @@ class Filler:
         )
         if made.embedded:
             await self._writer.prove(self._target)
-            await keep_vectors(self._services, self._target, made)
+            await keep_vectors(self._services, self._target, made.fresh)
         await self._note_refused(made)
         async with self._turns.turn() as lock:
             await self._keep(lock, made)

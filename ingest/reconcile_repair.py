@@ -278,7 +278,7 @@ class Repair:
         )
         if made.embedded:
             await prove(self._services, target, self._collection, self.run_id)
-            await keep_vectors(self._services, target, made)
+            await keep_vectors(self._services, target, made.fresh)
         await self._keep(target, {row.id: row for row in rows}, made)
         self._counts.chunks.embedded += made.embedded
         self._counts.chunks.reused += made.reused

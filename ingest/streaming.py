@@ -1,10 +1,11 @@
-"""Reading ahead in one task and writing in another, with little kept in between."""
+"""Reading ahead in one task and writing in others, with little kept in between."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from ingest.reading import Reading
 from ingest.writing import Writer
+from search_app.errors import UnmovedError
 
 READ_AHEAD = 2
 """Readings kept ready while a segment is embedded."""
@@ -26,13 +27,20 @@ async def write_all(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(read())
-            while (reading := await ready.get()) is not None:
-                await writer.write(reading)
+            try:
+                while (reading := await ready.get()) is not None:
+                    await writer.write(reading)
+                    if after is not None:
+                        await after(reading)
+                await writer.flush()
+                await writer.settle()
                 if after is not None:
-                    await after(reading)
-            await writer.flush()
-            if after is not None:
-                await after(None)
+                    await after(None)
+            except UnmovedError as exc:
+                await writer.give_up(exc)
+                raise
+            finally:
+                await writer.stop()
     except ExceptionGroup as failed:
         # Callers know our errors by their types; the first one stopped the rest.
         raise failed.exceptions[0] from failed

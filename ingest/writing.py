@@ -3,17 +3,21 @@
 The order makes a crash at any moment harmless. Pending rows are committed first; vectors are
 embedded, and the model proves itself once more, before any of them reaches a store; records and
 the new form of the documents are committed together; only then do the old chunks go.
+
+While one segment is proved and written, the next one is read and embedded; never more than that.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ingest.embedding import Work, Written, keep_vectors, make_vectors
+from ingest.embedding import Seeker, Sought, Work, Written, keep_vectors
 from ingest.opening import OpenSource
 from ingest.plan import PlannedChunk, PlannedDocument
 from ingest.reading import Reading
@@ -30,17 +34,27 @@ from search_app.catalog.engine import retried, transaction
 from search_app.catalog.history import NewEvent
 from search_app.catalog.locks import WritingLock
 from search_app.embedders.base import Embedder
-from search_app.errors import SourceError, SpentUpError
+from search_app.embedders.batching import GRACE_S
+from search_app.errors import (
+    EmbedderResponseError,
+    ModelMismatchError,
+    SourceError,
+    SpentUpError,
+    UnmovedError,
+)
 from search_app.types import Collection, Failure, IndexState
 
 SEGMENT = 512
-"""Chunks embedded between two proofs, which is what a crash repeats at most, by one at a time."""
+"""Chunks embedded between two proofs, by one at a time; a crash repeats two such at most."""
 
 _FULL = 64
 """Texts on their way while a request is worked on, for which a segment is as long again."""
 
 _LONGEST = 4
 """How many times as long it may be."""
+
+_SALVAGE_S = 30.0
+"""How long a proof may take once a run failed, so that what was paid for can be kept."""
 
 
 def segment_size(embedder: Embedder) -> int:
@@ -68,18 +82,21 @@ class Change:
 
 @dataclass(kw_only=True)
 class Segment:
-    """Work gathered until there is enough of it to embed."""
+    """Work gathered until there is enough of it to prove and write; by index."""
 
     works: dict[UUID, list[Work]] = field(default_factory=lambda: defaultdict(list))
-    """By index."""
+    """What is not sent yet."""
+    lots: dict[UUID, list[Sought]] = field(default_factory=lambda: defaultdict(list))
+    sending: list[asyncio.Task[None]] = field(default_factory=list)
     complete: list[Change] = field(default_factory=list)
     """Documents of which no chunk waits for a later segment."""
     finished: list[OpenSource] = field(default_factory=list)
+    kept: set[UUID] = field(default_factory=set)
+    """Indexes whose vectors are proved, and kept beyond this run."""
 
-    @property
-    def size(self) -> int:
-        """Count the chunks that the fullest index waits for."""
-        return max((len(works) for works in self.works.values()), default=0)
+    def size(self, index_id: UUID) -> int:
+        """Count the chunks that an index gets."""
+        return len(self.works[index_id]) + sum(len(lot.works) for lot in self.lots[index_id])
 
 
 class Writer:
@@ -108,6 +125,13 @@ class Writer:
         self._progress = progress
         self._lock = lock
         self._segment = Segment()
+        self._seekers = {target.index.id: Seeker(services, target, run_id) for target in targets}
+        self._leaving: Segment | None = None
+        """The segment that is proved and written now."""
+        self._bringing_in: asyncio.Task[None] | None = None
+        # What is counted and committed together, nobody else commits in between.
+        self._counting = asyncio.Lock()
+        self._failing = asyncio.Lock()
         self._failures_written = 0
         self._proved: set[UUID] = set()
         self._refused: dict[UUID, str] = {}
@@ -124,7 +148,11 @@ class Writer:
         """Why the run ended before all was in; None where it did not."""
 
     async def write(self, reading: Reading) -> None:
-        """Take in one stretch; embeds whenever a segment is full."""
+        """Take in one stretch; sends what fills requests, and writes whenever a segment is full.
+
+        Raises:
+            UnmovedError: what goes on beside it failed; ``give_up`` comes next.
+        """
         await self._note_seen(reading)
         await self._fail(reading.failures)
         known = await self._known(reading)
@@ -141,41 +169,129 @@ class Writer:
                 self._segment.finished.append(source)
         if len(self._segment.complete) + len(self._segment.finished) >= SEGMENT:
             await self.flush()
+        else:
+            await self._send(self._segment, last=False)
+        self._raise_failed()
 
     async def flush(self) -> None:
-        """Embed, prove and write the segment gathered, and show what is complete with it.
+        """Send the rest of the segment gathered, and begin to prove and write it.
+
+        Waits until the one before is in.
 
         Raises:
             SpentUpError: money was enough for a part of it only, which is in.
+            UnmovedError: as ``write`` does.
         """
-        segment, self._segment = self._segment, Segment()
-        written: dict[UUID, Written] = {}
+        segment = self._segment
+        await self._send(segment, last=True)
+        await self.settle()
+        self._segment, self._leaving = Segment(), segment
+        self._bringing_in = asyncio.create_task(self._bring_in(segment))
+        if self.meter.money is not None:
+            # Only then is it known what may be spent.
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until the segment that is proved and written is in.
+
+        Raises:
+            SpentUpError: not all of it could be paid.
+            UnmovedError: it could not be embedded, proved or written.
+        """
+        bringing_in, self._bringing_in = self._bringing_in, None
+        if bringing_in is not None:
+            await bringing_in
+
+    async def give_up(self, failure: UnmovedError) -> None:
+        """Send nothing more, and keep what was paid for, if the model proves itself.
+
+        A segment that was sent before what failed still comes in.
+        """
+        failures: list[BaseException | None] = [failure]
+        _stop(self._segment)
+        try:
+            await self.settle()
+        except UnmovedError as exc:
+            failures.append(exc)
+        segments = [each for each in (self._leaving, self._segment) if each is not None]
+        for segment in segments:
+            _stop(segment)
+            if segment.sending:
+                await asyncio.wait(segment.sending, timeout=GRACE_S)
+            failures += await _cancelled(segment.sending)
+        if any(isinstance(each, ModelMismatchError | EmbedderResponseError) for each in failures):
+            # Whose vectors came last is not known.
+            return
+        for segment in segments:
+            with suppress(UnmovedError, TimeoutError):
+                async with asyncio.timeout(_SALVAGE_S):
+                    await self._keep_paid(segment)
+
+    async def stop(self) -> None:
+        """Leave nothing running that was begun here."""
+        segments = [each for each in (self._leaving, self._segment) if each is not None]
+        tasks = [task for segment in segments for task in segment.sending]
+        if self._bringing_in is not None:
+            tasks.append(self._bringing_in)
+        await _cancelled(tasks)
+        self._segment, self._leaving, self._bringing_in = Segment(), None, None
+
+    async def _send(self, segment: Segment, *, last: bool) -> None:
+        """Look for vectors of what was gathered, and embed the others beside whatever comes next.
+
+        Unless it is the ``last`` of the segment, only as much as fills requests. Where money is
+        limited, all is sent at the end, since what may be spent is known only then.
+        """
+        limited = self.meter.money is not None
         for target in self.targets:
             works = segment.works[target.index.id]
-            if not works:
+            size = target.embedder.batch_size
+            number = len(works) if last else 0 if limited else len(works) // size * size
+            if not number:
                 continue
             if target.index.id not in self._proved:
                 await self.prove(target)
-            texts = [indexed_text(work.chunk.context, work.chunk.text) for work in works]
-            weighting, analysed = await analysed_for(self._services, target, texts)
-            made = await make_vectors(
-                self._services,
-                target,
-                works,
-                self._run_id,
-                weighting=weighting,
-                analysed=analysed,
+            seeker = self._seekers[target.index.id]
+            lot = await seeker.find(works[:number])
+            del works[:number]
+            segment.lots[target.index.id].append(lot)
+            sending = asyncio.create_task(seeker.send(lot))
+            segment.sending.append(sending)
+            if limited:
+                await sending
+
+    def _raise_failed(self) -> None:
+        """Raise what failed beside this.
+
+        Raises:
+            UnmovedError: something did.
+        """
+        for task in (*self._segment.sending, self._bringing_in):
+            if task is not None and task.done():
+                task.result()
+
+    async def _bring_in(self, segment: Segment) -> None:
+        """Prove and write a segment once it is embedded, and show what is complete with it."""
+        terms = {
+            target.index.id: await analysed_for(self._services, target, _texts(lots))
+            for target in self.targets
+            if (lots := segment.lots[target.index.id])
+        }
+        await asyncio.gather(*segment.sending)
+        written: dict[UUID, Written] = {}
+        for target in self.targets:
+            if target.index.id not in terms:
+                continue
+            await self._keep_paid_of(segment, target)
+            lots = segment.lots[target.index.id]
+            weighting, analysed = terms[target.index.id]
+            made = self._seekers[target.index.id].written(
+                lots, weighting=weighting, analysed=analysed
             )
             self._refused.update(made.refused)
-            if made.embedded:
-                await self.prove(target)
-                await keep_vectors(self._services, target, made)
             await self._lock.check()
             await target.store.upsert(target.index.id, made.points)
             written[target.index.id] = made
-            self.counts.chunks.embedded += made.embedded
-            self.counts.chunks.reused += made.reused
-            self._progress.written(embedded=made.embedded, reused=made.reused)
         await self._lock.check()
         waiting = {document for made in written.values() for document in made.waiting}
         # They stay pending, and so do their sources: the next run finishes them.
@@ -187,8 +303,27 @@ class Writer:
         await self._show(segment, written)
         await self._drop_refused(refused)
         await self._sweep(segment)
+        for target in self.targets:
+            self._seekers[target.index.id].forget(segment.lots[target.index.id])
+        self._leaving = None
         if waiting:
             raise SpentUpError(f"no money is left for {len(waiting):,} documents")
+
+    async def _keep_paid(self, segment: Segment) -> None:
+        for target in self.targets:
+            await self._keep_paid_of(segment, target)
+
+    async def _keep_paid_of(self, segment: Segment, target: Target) -> None:
+        """Keep what was embedded for texts that come again, once the model has proved itself."""
+        lots = segment.lots[target.index.id]
+        for lot in lots:
+            self.meter.release(lot.held)
+            lot.held = 0.0
+        embedded = [made for lot in lots for made in lot.embedded]
+        if embedded and target.index.id not in segment.kept:
+            await self.prove(target)
+            await keep_vectors(self._services, target, embedded)
+            segment.kept.add(target.index.id)
 
     async def check(self) -> None:
         """Return if nobody else may be writing.
@@ -220,9 +355,10 @@ class Writer:
     async def fail(self, failures: Iterable[Failure]) -> None:
         """Record that sources or records could not be ingested."""
         new = list(failures)
-        async with transaction(self._engine) as connection:
-            await runs.add_errors(connection, self._run_id, self._failures_written, new)
-        self._failures_written += len(new)
+        async with self._failing:
+            async with transaction(self._engine) as connection:
+                await runs.add_errors(connection, self._run_id, self._failures_written, new)
+            self._failures_written += len(new)
         self.counts.documents.failed += len(new)
         self.failures.extend(new[: max(0, KEPT_FAILURES - len(self.failures))])
         for failure in new:
@@ -265,38 +401,43 @@ class Writer:
         await drop_unshown(self._services, self.targets, known)
 
     async def _note_seen(self, reading: Reading) -> None:
-        self.counts.documents.unchanged += sum(
-            source.seen_by not in self._family for source in reading.unchanged
-        )
-        self.counts.skip(reading.skipped)
-        async with transaction(self._engine) as connection:
-            # With it, so that of a run that is cut short nothing is counted twice or not at all.
-            await runs.set_counts(connection, self._run_id, self.total().as_json())
-            await sources.mark_seen(
-                connection, self._run_id, [source.id for source in reading.unchanged]
+        async with self._counting:
+            self.counts.documents.unchanged += sum(
+                source.seen_by not in self._family for source in reading.unchanged
             )
-            await sources.set_validators(
-                connection,
-                {source.id: source.validators for source in reading.unchanged if source.validators},
-            )
-            await sources.begin(
-                connection,
-                self._collection,
-                self._run_id,
-                [
-                    {
-                        "id": source.id,
-                        "uri": source.uri,
-                        "reader": source.reader,
-                        "options": source.options,
-                        "root": source.root,
-                        "validators": dict(source.validators),
-                    }
-                    for source in reading.opened
-                ],
-            )
+            self.counts.skip(reading.skipped)
+            async with transaction(self._engine) as connection:
+                # With it, so that of a run that is cut short nothing is counted twice or not at
+                # all.
+                await runs.set_counts(connection, self._run_id, self.total().as_json())
+                await self._begin(connection, reading)
         for source in reading.unchanged:
             self._progress.read(uri=source.uri, size=source.size)
+
+    async def _begin(self, connection: AsyncConnection, reading: Reading) -> None:
+        await sources.mark_seen(
+            connection, self._run_id, [source.id for source in reading.unchanged]
+        )
+        await sources.set_validators(
+            connection,
+            {source.id: source.validators for source in reading.unchanged if source.validators},
+        )
+        await sources.begin(
+            connection,
+            self._collection,
+            self._run_id,
+            [
+                {
+                    "id": source.id,
+                    "uri": source.uri,
+                    "reader": source.reader,
+                    "options": source.options,
+                    "root": source.root,
+                    "validators": dict(source.validators),
+                }
+                for source in reading.opened
+            ],
+        )
 
     async def _known(self, reading: Reading) -> dict[str, KnownDocument]:
         async with transaction(self._engine) as connection:
@@ -331,14 +472,16 @@ class Writer:
         """Leave out documents that are in already as they are, and find out about the others."""
         changed = []
         unchanged = []
+        counted = 0
         for source, document in read:
             earlier = known.get(document.uri)
             if earlier is not None and earlier.content_hash == document.content_hash:
                 unchanged.append(document.id)
-                self.counts.documents.unchanged += earlier.seen_run_id not in self._family
+                counted += earlier.seen_run_id not in self._family
             else:
                 changed.append((source, document, earlier))
-        async with transaction(self._engine) as connection:
+        async with self._counting, transaction(self._engine) as connection:
+            self.counts.documents.unchanged += counted
             if unchanged:
                 await runs.set_counts(connection, self._run_id, self.total().as_json())
             await documents.mark_seen(connection, self._run_id, unchanged)
@@ -407,7 +550,7 @@ class Writer:
                 if chunk.id in missing[index_id]:
                     work = Work(chunk=chunk, fields=change.document.fields)
                     self._segment.works[index_id].append(work)
-                    if len(self._segment.works[index_id]) >= segment_size(target.embedder):
+                    if self._segment.size(index_id) >= segment_size(target.embedder):
                         await self.flush()
         self._segment.complete.append(change)
 
@@ -438,12 +581,6 @@ class Writer:
 
     async def _show(self, segment: Segment, written: Mapping[UUID, Written]) -> None:
         """Commit records and the new form of complete documents: the moment of the change."""
-        for change in segment.complete:
-            change.source.outstanding -= 1
-            if _is_new(change):
-                self.counts.documents.added += 1
-            else:
-                self.counts.documents.updated += 1
 
         async def show(connection: AsyncConnection) -> None:
             for made in written.values():
@@ -474,7 +611,21 @@ class Writer:
             for index_id in sorted(written):
                 await lexicons.add(connection, index_id, written[index_id].analysed)
 
-        await retried(self._engine, show)
+        async with self._counting:
+            self._count(segment, written)
+            await retried(self._engine, show)
+
+    def _count(self, segment: Segment, written: Mapping[UUID, Written]) -> None:
+        for made in written.values():
+            self.counts.chunks.embedded += made.embedded
+            self.counts.chunks.reused += made.reused
+            self._progress.written(embedded=made.embedded, reused=made.reused)
+        for change in segment.complete:
+            change.source.outstanding -= 1
+            if _is_new(change):
+                self.counts.documents.added += 1
+            else:
+                self.counts.documents.updated += 1
 
     def _event(self, change: Change) -> NewEvent:
         document = change.document
@@ -500,7 +651,7 @@ class Writer:
         done = {
             source.id: source
             for source in (*segment.finished, *(change.source for change in segment.complete))
-            if source.exhausted and source.outstanding == 0
+            if source.exhausted and source.outstanding == 0 and not source.closed
         }
         await self._close(list(done.values()))
 
@@ -512,6 +663,24 @@ class Writer:
             await sources.finish(connection, [finished_row(source) for source in finished])
         for source in finished:
             source.closed = True
+
+
+def _texts(lots: Sequence[Sought]) -> list[str]:
+    works = (work for lot in lots for work in lot.works)
+    return [indexed_text(work.chunk.context, work.chunk.text) for work in works]
+
+
+def _stop(segment: Segment) -> None:
+    for lots in segment.lots.values():
+        for lot in lots:
+            lot.answers.stopped = True
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
+    """End tasks, and give what each one failed with."""
+    for task in tasks:
+        task.cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_new(change: Change) -> bool:

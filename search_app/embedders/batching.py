@@ -1,19 +1,23 @@
 """Many texts through one embedder: requests of its size, several under way, answers checked."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_app.embedders.base import Embedder
-from search_app.errors import EmbedderResponseError
-from search_app.types import Kind, Matrix
+from search_app.errors import EmbedderRefusedError, EmbedderResponseError, SpentUpError
+from search_app.types import Kind, Matrix, Vector
 
 UNIT_TOLERANCE = 1e-6
 """How far from 1 the length of a vector may be that is kept as it came."""
+
+GRACE_S = 5.0
+"""How long requests under way may go on once another one failed: they are paid for."""
 
 _AROUND = 8
 
@@ -131,6 +135,145 @@ async def _send_all(
         # What the adapter gave as the cause stays the cause.
         raise first from first.__cause__
     return [answers[number] for number in range(len(requests))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A vector as received, how many texts its request had, and its place in it, from 0."""
+
+    vector: Vector
+    batch_size: int
+    position: int
+
+
+@dataclass(kw_only=True)
+class Answers:
+    """What became of texts, by their place; of those in neither, nothing is known.
+
+    Nothing is sent any more once it is ``stopped``; by whom is no matter. ``spent``: because no
+    more may be sent.
+    """
+
+    made: dict[int, Answer] = field(default_factory=dict)
+    refused: dict[int, EmbedderRefusedError] = field(default_factory=dict)
+    stopped: bool = False
+    spent: bool = False
+
+
+async def embed_each(
+    embedder: Embedder,
+    texts: Sequence[str],
+    kind: Kind,
+    answers: Answers,
+    *,
+    gate: asyncio.Semaphore,
+    confirm: Callable[[], Awaitable[None]],
+) -> None:
+    """Embed texts as ``embed_all`` does, but keep whatever comes back, each text for itself.
+
+    A request that is refused is halved until the texts that are refused stand alone; no other text
+    is sent again for it. Once no more may be sent, what is under way is waited for, and that is
+    all. What failed is raised when the others have answered, or had ``GRACE_S`` to.
+
+    Args:
+        embedder: who is asked.
+        texts: what to embed.
+        kind: what they are.
+        answers: takes what comes; it is there also where this raises, or is cancelled.
+        gate: lets so many requests be under way, with those of others.
+        confirm: asked once when something is refused; raises where everything is.
+
+    Raises:
+        EmbedderError: as ``embed_all`` does, or what ``confirm`` raised.
+    """
+    await _Sending(embedder, texts, kind, answers, gate=gate, confirm=confirm).run()
+
+
+class _Sending:
+    """The requests of one call of ``embed_each``."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        texts: Sequence[str],
+        kind: Kind,
+        answers: Answers,
+        *,
+        gate: asyncio.Semaphore,
+        confirm: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._embedder = embedder
+        self._texts = texts
+        self._kind = kind
+        self._answers = answers
+        self._gate = gate
+        self._confirm = confirm
+        self._confirming = asyncio.Lock()
+        self._confirmed = False
+        self._dimensions: int | None = None
+        sizes = [len(request) for request in requests_of(embedder, texts, kind)]
+        starts = accumulate(sizes, initial=0)
+        self._waiting = deque(
+            range(start, start + size) for start, size in zip(starts, sizes, strict=False)
+        )
+
+    async def run(self) -> None:
+        number = min(self._embedder.concurrency, len(self._waiting))
+        tasks = [asyncio.create_task(self._send_until_none_waits()) for _ in range(number)]
+        if not tasks:
+            return
+        try:
+            done, under_way = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            if under_way:
+                self._answers.stopped = True
+                await asyncio.wait(under_way, timeout=GRACE_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            # Raises what failed first.
+            task.result()
+
+    async def _send_until_none_waits(self) -> None:
+        while self._waiting:
+            async with self._gate:
+                if self._answers.stopped:
+                    return
+                # Another one may have taken it while this one waited.
+                if self._waiting:
+                    await self._send(self._waiting.popleft())
+
+    async def _send(self, places: range) -> None:
+        texts = self._texts[places.start : places.stop]
+        try:
+            vectors = await self._embedder.embed(texts, self._kind)
+        except EmbedderRefusedError as exc:
+            await self._confirm_once()
+            self._part(places, exc)
+        except SpentUpError:
+            self._answers.spent = self._answers.stopped = True
+        else:
+            _check(vectors, self._embedder, places.start, len(places), self._dimensions)
+            self._dimensions = vectors.shape[1]
+            for position, place in enumerate(places):
+                self._answers.made[place] = Answer(
+                    vector=vectors[position], batch_size=len(places), position=position
+                )
+
+    def _part(self, places: range, refusal: EmbedderRefusedError) -> None:
+        """Send the halves of what was refused, or note that it is the one that is."""
+        if len(places) == 1:
+            self._answers.refused[places.start] = refusal
+            return
+        half = len(places) // 2
+        self._waiting.extendleft((places[half:], places[:half]))
+
+    async def _confirm_once(self) -> None:
+        async with self._confirming:
+            if not self._confirmed:
+                await self._confirm()
+                self._confirmed = True
 
 
 def _check(

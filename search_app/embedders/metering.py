@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from search_app.embedders.base import Embedder
 from search_app.embedders.e5_tokenizer import TokenCounter
-from search_app.errors import EmbedderRefusedError, SpentUpError
+from search_app.embedders.payer import paid_by
+from search_app.errors import EmbedderRefusedError, EmbedderUnavailableError, SpentUpError
 from search_app.types import JSON, Kind, Matrix, ModelIdentity
 
 _REMEMBERED = 2048
@@ -55,10 +56,19 @@ class Meter:
         self.texts = texts
         self.money = money
         self.sent = Sent()
+        self._held = 0.0
 
     def left(self) -> float | None:
-        """Say how much money is left; None where there is no limit."""
-        return None if self.money is None else max(0.0, self.money - self.sent.cost)
+        """Say how much money is left, but for what is held back; None where there is no limit."""
+        return None if self.money is None else max(0.0, self.money - self._held - self.sent.cost)
+
+    def hold(self, cost: float) -> None:
+        """Hold back money for what has to be sent later."""
+        self._held += cost
+
+    def release(self, cost: float) -> None:
+        """Let money be spent that was held back."""
+        self._held = max(0.0, self._held - cost)
 
     def take(self, request: Sent) -> None:
         """Count a request that is about to be sent.
@@ -68,12 +78,12 @@ class Meter:
         """
         if self.texts is not None and self.sent.texts + request.texts > self.texts:
             raise SpentUpError(f"no more than {self.texts} texts were to be sent")
-        if self.money is not None and self.sent.cost + request.cost > self.money:
+        if self.money is not None and self.sent.cost + request.cost > self.money - self._held:
             raise SpentUpError(f"no more than {self.money:g} was to be spent")
         self._add(request, 1)
 
     def give_back(self, request: Sent) -> None:
-        """Count a request no longer that was refused as a whole."""
+        """Count a request no longer that was not sent, or refused as a whole."""
         self._add(request, -1)
 
     def spent_elsewhere(self, cost: float) -> None:
@@ -116,16 +126,18 @@ class Counted(Embedder):
     async def embed(self, texts: Sequence[str], kind: Kind) -> Matrix:
         """Embed as the embedder does.
 
+        What it sends again counts again, unless an error came back: nobody charges for those.
+
         Raises:
             SpentUpError: this is more than may be sent; it is not sent.
         """
-        request = self.counted(texts, kind)
-        self.meter.take(request)
-        try:
-            return await self._inner.embed(texts, kind)
-        except EmbedderRefusedError:
-            self.meter.give_back(request)
-            raise
+        bill = _Bill(self, texts, kind)
+        with paid_by(bill):
+            try:
+                return await self._inner.embed(texts, kind)
+            except (EmbedderRefusedError, EmbedderUnavailableError, asyncio.CancelledError):
+                bill.give_back_unsent()
+                raise
 
     def text_sent(self, text: str, kind: Kind) -> str:
         """Give the text that the embedder sends."""
@@ -168,6 +180,40 @@ class Counted(Embedder):
         if own is not None:
             return own, False
         return self._counter.count_tokens(self._inner.text_sent(text, kind)), True
+
+
+class _Bill:
+    """One call of ``embed``, taken as sent once; who sends over a network tells what becomes of it.
+
+    The first attempt is what was taken already.
+    """
+
+    def __init__(self, counted: Counted, texts: Sequence[str], kind: Kind) -> None:
+        self._counted = counted
+        self._kind = kind
+        self._whole = counted.counted(texts, kind)
+        self._attempts = 0
+        counted.meter.take(self._whole)
+
+    def attempt(self, texts: Sequence[str]) -> None:
+        """Count another one."""
+        if self._attempts:
+            self._counted.meter.take(self._counted.counted(texts, self._kind))
+        self._attempts += 1
+
+    def declined(self, texts: Sequence[str]) -> None:
+        """Count the request, and nothing of what was in it."""
+        free = replace(self._counted.counted(texts, self._kind), requests=0)
+        self._counted.meter.give_back(free)
+
+    def unsent(self, texts: Sequence[str]) -> None:
+        """Count it no longer."""
+        self._counted.meter.give_back(self._counted.counted(texts, self._kind))
+
+    def give_back_unsent(self) -> None:
+        """Count nothing where there was no attempt."""
+        if not self._attempts:
+            self._counted.meter.give_back(self._whole)
 
 
 def as_json(sent: Sent) -> dict[str, JSON]:

@@ -39,6 +39,14 @@ _RESETS = (
 _LONGEST_RESET_S = 60.0
 """Such headers say when everything may be sent again; something may be earlier."""
 
+_UNSENT = frozenset(
+    {
+        *("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"),
+        *("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError"),
+    }
+)
+"""What httpx2 and botocore call it where no connection was made."""
+
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _SECONDS = re.compile(r"\d+(?:\.\d+)?")
 
@@ -91,6 +99,21 @@ class CallFailedError(Exception):
     def is_throttle(self) -> bool:
         """Whether the provider asks for fewer requests."""
         return self.status == _TOO_MANY and not self.is_spent
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether nothing was sent, since no connection was made."""
+        link = self.__cause__
+        while link is not None:
+            if type(link).__name__ in _UNSENT:
+                return True
+            link = link.__cause__
+        return False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody charges for it: an error came back, in time."""
+        return self.status is not None or self.meaning is EmbedderRefusedError
 
     @property
     def meaning(self) -> type[EmbedderError]:

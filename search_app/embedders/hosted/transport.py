@@ -14,6 +14,7 @@ from search_app.embedders.hosted.rate import Rate
 from search_app.embedders.hosted.request import Request
 from search_app.embedders.hosted.traffic import Traffic
 from search_app.embedders.hosted.window import Place, Window
+from search_app.embedders.payer import payer
 from search_app.errors import EmbedderError, EmbedderUnavailableError
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Transport:
                 that the provider is left alone for a while.
             EmbedderRefusedError: the provider says no.
             EmbedderError: whatever else ``attempt`` raises passes as it is.
+            SpentUpError: no more may be sent.
         """
         tries = _Tries()
         while True:
@@ -125,9 +127,17 @@ class Transport:
         try:
             await self._wait_for_leave(tokens)
             self._check_breaker(request)
+            payer().attempt(request.texts)
             tries.trial = self.breaker.begin()
             self.traffic.requests += 1
-            return await self._watched(place, attempt, tries)
+            try:
+                return await self._watched(place, attempt, tries)
+            except CallFailedError as failed:
+                if failed.is_unsent:
+                    payer().unsent(request.texts)
+                elif failed.is_free:
+                    payer().declined(request.texts)
+                raise
         finally:
             self.window.leave()
 
