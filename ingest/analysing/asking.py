@@ -6,10 +6,12 @@ from ingest.analysing.clustering import ClusterRequest, cluster
 from ingest.analysing.common import Done, Scope
 from ingest.analysing.diversity import DiversityRequest, diversity
 from ingest.analysing.labelling import LabelRequest, label
+from ingest.analysing.mapping import MapRequest, map_passages
 from ingest.analysing.outlying import OutlierRequest, outliers
 from search_app.analysis.clusters import read_method
+from search_app.analysis.projection import read_projection
 from search_app.bootstrap import Services
-from search_app.catalog.analyses import CLUSTERS, DIVERSITY, KINDS, LABELS, OUTLIERS
+from search_app.catalog.analyses import CLUSTERS, DIVERSITY, KINDS, LABELS, MAP, OUTLIERS
 from search_app.errors import InvalidInputError
 from search_app.types import JSON
 
@@ -45,6 +47,10 @@ async def analyse(
             return await diversity(services, request, job_id=job_id)
         if kind == LABELS:
             return await label(services, LabelRequest(scope=scope, **given), job_id=job_id)
+        if kind == MAP:
+            if "method" in given:
+                given["method"] = read_projection(given["method"])
+            return await map_passages(services, MapRequest(scope=scope, **given), job_id=job_id)
     except TypeError as exc:
         if "unexpected keyword" not in str(exc):
             raise

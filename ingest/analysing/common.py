@@ -1,9 +1,11 @@
 """What all analyses share: reading what is analysed, and keeping what was found."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.analysis.vectors import VectorSet, load
 from search_app.bootstrap import Services
@@ -103,8 +105,12 @@ async def keep(
     began: float,
     job_id: int | None,
     clusters: tuple[Sequence[int], Sequence[float]] | None = None,
+    besides: Callable[[AsyncConnection, UUID], Awaitable[None]] | None = None,
 ) -> Done:
-    """Keep what was found, with the cluster and score of every passage where there are any."""
+    """Keep what was found, with the cluster and score of every passage where there are any.
+
+    ``besides`` keeps more of it, in the same transaction.
+    """
     target = vectors.target
     seconds = time.monotonic() - began
     rounded = _rounded(dict(numbers))
@@ -123,6 +129,8 @@ async def keep(
         )
         if clusters is not None:
             await analyses.add_members(connection, analysis_id, vectors.chunk_ids, *clusters)
+        if besides is not None:
+            await besides(connection, analysis_id)
     return Done(
         id=analysis_id,
         kind=kind,

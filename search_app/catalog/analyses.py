@@ -23,9 +23,10 @@ from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import JSON
 
 CLUSTERS, OUTLIERS, DIVERSITY, LABELS = "clusters", "outliers", "diversity", "labels"
+MAP = "map"
 """The kinds of analyses."""
 
-KINDS = (CLUSTERS, OUTLIERS, DIVERSITY, LABELS)
+KINDS = (CLUSTERS, OUTLIERS, DIVERSITY, LABELS, MAP)
 
 KEPT = 20
 """Analyses of one kind that are kept of a collection, besides those whose labels are in use."""
