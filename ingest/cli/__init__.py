@@ -17,6 +17,7 @@ from ingest.cli import (  # isort: skip # noqa: F401
     doctor,
     documents,
     evaluation,
+    exclusions,
     indexes,
     mapping,
     model_table,
