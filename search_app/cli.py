@@ -18,11 +18,11 @@ from search_app.cli_mcp import mcp
 from search_app.cli_why import day_of, mode_of, why
 from search_app.config import Settings, describe_settings, load_settings
 from search_app.console import print_json, printable, run, version_option, wait_for
-from search_app.types import JSON, Hit, SearchResult
+from search_app.types import JSON, CodePlace, Hit, SearchResult
 
 if TYPE_CHECKING:
     from search_app.golden import GoldenReport, GoldenRequest
-    from search_app.retrieval import SearchRequest, SimilarRequest
+    from search_app.retrieval import RecommendRequest, SearchRequest
 
 app = typer.Typer(
     name="search-app",
@@ -150,11 +150,16 @@ def similar(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find passages like a passage, in its collection."""
-    from search_app.retrieval import SimilarRequest
+    from search_app.likeness import Example
+    from search_app.retrieval import RecommendRequest
 
     settings = load_settings()
-    request = SimilarRequest(
-        chunk_id=passage_id(chunk_id), k=k, filters=filters or (), mode=mode_of(mode), exact=exact
+    request = RecommendRequest(
+        like=[Example(kind="passage", id=passage_id(chunk_id))],
+        k=k,
+        filters=filters or (),
+        mode=mode_of(mode),
+        exact=exact,
     )
     result = wait_for(_similar(settings, request), settings)
     if as_json:
@@ -252,11 +257,11 @@ async def _search(settings: Settings, request: "SearchRequest") -> SearchResult:
         return await services.searcher.search(request)
 
 
-async def _similar(settings: Settings, request: "SimilarRequest") -> SearchResult:
+async def _similar(settings: Settings, request: "RecommendRequest") -> SearchResult:
     from search_app.bootstrap import open_services
 
     async with open_services(settings, create=False) as services:
-        return await services.searcher.similar(request)
+        return (await services.searcher.recommend(request)).result
 
 
 async def _golden(settings: Settings, request: "GoldenRequest") -> "GoldenReport":
@@ -316,7 +321,13 @@ def _hit_json(hit: Hit) -> JSON:
         "model_version_id": str(hit.model_version_id),
         "index_id": str(hit.index_id),
         "within_noise_of_next": hit.within_noise_of_next,
+        "code": None if hit.code is None else _code_json(hit.code),
     }
+
+
+def _code_json(code: CodePlace) -> JSON:
+    symbols = [{"name": name, "kind": kind} for name, kind in code.symbols]
+    return {"first_line": code.first_line, "last_line": code.last_line, "symbols": symbols}
 
 
 def _print(result: SearchResult) -> None:
@@ -327,6 +338,9 @@ def _print(result: SearchResult) -> None:
     for hit in result.hits:
         where = printable(" › ".join(hit.heading_path) or hit.document.title)
         page = f" · page {hit.page}" if hit.page else ""
+        if hit.code is not None:
+            page = f":{hit.code.first_line}-{hit.code.last_line}"
+            where = printable(", ".join(name for name, _ in hit.code.symbols)) or where
         mark = "≈" if hit.within_noise_of_next else " "
         console.print(
             Text(f"{hit.rank:>3}{mark} {hit.score:.4f}  ", "bold") + Text(where, "bold cyan")

@@ -1,6 +1,7 @@
 """From a store's lists to the hits of a search: fuse, keep what is live and asked for, rerank."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -85,11 +86,13 @@ async def live_hits(
     wanted: int,
     *,
     fold: bool = False,
+    per_document: int | None = None,
 ) -> list[Found]:
     """Load the first ``wanted`` candidates that can be shown and are what was asked for.
 
-    With ``fold``, passages that say nearly the same as a better one count as part of it. A store
-    may hold vectors of chunks that are not live yet or any more.
+    With ``fold``, passages that say nearly the same as a better one count as part of it. Of one
+    document, the best ``per_document`` are kept. A store may hold vectors of chunks that are not
+    live yet or any more.
     """
     found: list[Found] = []
     # Few more than wanted at first: most are live, and texts are what takes time to load.
@@ -108,8 +111,21 @@ async def live_hits(
         found += shown
         if fold:
             found = await asyncio.to_thread(folded, found)
+        if per_document is not None:
+            found = _capped(found, per_document)
         start, size = start + size, 2 * size
     return found[:wanted]
+
+
+def _capped(found: Sequence[Found], most: int) -> list[Found]:
+    """Keep the best ``most`` passages of each document."""
+    met: Counter[UUID] = Counter()
+    kept = []
+    for each in found:
+        met[each.passage.document.id] += 1
+        if met[each.passage.document.id] <= most:
+            kept.append(each)
+    return kept
 
 
 def folded(found: Sequence[Found]) -> list[Found]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -32,16 +32,20 @@ from search_app.errors import (
     StoreRefusedError,
     UnmovedError,
 )
-from search_app.filters import AnyOf, Filter, Not, without
+from search_app.filters import Filter, without
 from search_app.fusion import DEPTH, Method
 from search_app.grammar import parse_filter
 from search_app.identity import Prover
 from search_app.lexical import analyse
 from search_app.likeness import (
+    Example,
+    Reason,
     Seeds,
-    mean_vector,
-    seeds_of_chunk,
-    seeds_of_document,
+    check_examples,
+    direction,
+    example_vectors,
+    find_seeds,
+    reason_of,
     strongest_terms,
 )
 from search_app.mmr import POOL, mmr_order
@@ -56,6 +60,9 @@ from search_app.types import Hit, Index, Mode, Notice, Scored, SearchResult, Ter
 
 LONGEST_QUERY = 2000
 """Most characters of a query; longer texts are documents, not questions."""
+
+_THE_SAME = 1e-6
+"""Cosines that differ by less are those of the same vectors."""
 
 MOST_DOUBTFUL = 100
 """Hits in doubt whose vectors are loaded; of more, the bound that needs none is taken."""
@@ -93,29 +100,67 @@ class SearchRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilarRequest:
-    """What passages are to be like: one passage, or all of one document; one of the two is given.
+class RecommendRequest:
+    """What passages are to be like, and unlike; the rest is as in a search.
 
-    The rest is as in a search.
+    ``collection`` None: that of the examples; where they are texts alone, ``otherwise``. Of one
+    document, ``per_document`` passages are found at most. What serves as an example is no answer,
+    and with ``other_documents`` nothing else of its document is.
     """
 
-    chunk_id: UUID | None = None
-    document_id: UUID | None = None
+    like: Sequence[Example]
+    unlike: Sequence[Example] = ()
+    collection: str | None = None
+    otherwise: str = "default"
+    index: str | None = None
     k: int = 10
     filters: Sequence[str] = ()
     mode: Mode | None = None
     exact: bool = False
+    mmr: float | None = None
+    per_document: int | None = None
+    other_documents: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """What was found, and the examples it was found by.
+
+    ``reasons`` say of each passage which example is nearest; of a passage without a vector,
+    nothing.
+    """
+
+    result: SearchResult
+    seeds: Seeds
+    reasons: Mapping[UUID, Reason]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearestRequest:
+    """A unit vector that was worked out, and the index that it is nearest in, by meaning alone."""
+
+    target: Serving
+    vector: Vector
+    k: int = 10
+    filter: Filter | None = None
+    exact: bool = False
+    mmr: float | None = None
+    per_document: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Search:
-    """A request that was checked and read; passages of ``without`` are no answer."""
+    """A request that was checked and read; passages of ``without`` are no answer.
+
+    Of one document, ``per_document`` passages are found at most.
+    """
 
     request: SearchRequest
     question: Question
     filter: Filter | None
     ranking: Ranking
     without: frozenset[UUID] = frozenset()
+    per_document: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,55 +266,92 @@ class Searcher:
             await as_stage("log", self._log(request, target, result, prepared.vector))
         return result
 
-    async def similar(self, request: SimilarRequest) -> SearchResult:
-        """Find passages like a passage or a document, in its collection; they are not logged.
+    async def recommend(self, request: RecommendRequest) -> Recommendation:
+        """Find passages like examples and unlike others, in their collection; it is not logged.
 
-        By meaning, that is to say nearest to its vector or to the mean of its vectors; by words,
-        to its strongest terms; by both, as a search fuses them. What was asked with is left out.
+        By meaning, that is to say nearest to the direction that likeness.py makes of their
+        vectors; by words, to their strongest terms; by both, as a search fuses them.
 
         Raises:
             InvalidInputError: the request cannot be meant; says what to write instead.
             NotFoundError: no such passage or document, or it has no vector yet.
+            EmbedderError: a text among the examples cannot be embedded.
             StoreError: the store does not answer.
             CatalogError: the catalog does not answer.
         """
         started = time.perf_counter()
-        _check_range(request.k, 1)
-        seeds = await self._seeds(request)
-        target = seeds.target
+        like, unlike = (_in_order(side) for side in (request.like, request.unlike))
+        check_examples(like, unlike)
         asked = SearchRequest(
             query="",
-            collection=target.collection.name,
             k=request.k,
             mode=request.mode,
             rerank=False,
             exact=request.exact,
+            mmr=request.mmr,
         )
+        _check_numbers(asked, request.per_document)
+        given = parse_filter(request.filters)
+        finding = find_seeds(
+            self._engine,
+            like,
+            unlike,
+            collection=request.collection,
+            index=request.index,
+            otherwise=request.otherwise,
+            other_documents=request.other_documents,
+        )
+        seeds = await as_stage("index", finding)
+        # Many would fill the lists, so the store leaves them out; a few are passed over here.
+        many = len(seeds.own) >= DEPTH
         search = _Search(
             request=asked,
             question=Question(""),
-            filter=_without_source(parse_filter(request.filters), seeds),
+            filter=without(given, seeds.own) if many else given,
             ranking=_ranking(self._ranking, asked),
-            without=seeds.own,
+            without=frozenset() if many else seeds.own,
+            per_document=request.per_document,
         )
-        prepared = await self._prepare_like(search, seeds)
-        found, more = await self._find(search, target, prepared)
-        return SearchResult(
-            search_id=uuid4(),
+        prepared, vectors = await self._prepare_like(search, seeds)
+        found, more = await self._find(search, seeds.target, prepared)
+        result = _unlogged(search, seeds.target, prepared, found, more=more, started=started)
+        return Recommendation(
+            result=_alike_noted(result),
+            seeds=seeds,
+            reasons=await self._reasons(seeds, vectors, result.hits),
+        )
+
+    async def nearest(self, request: NearestRequest) -> SearchResult:
+        """Find the passages nearest to a vector; it is not logged.
+
+        Raises:
+            InvalidInputError: a number cannot be meant.
+            StoreError: the store does not answer.
+            CatalogError: the catalog does not answer.
+        """
+        started = time.perf_counter()
+        asked = SearchRequest(
             query="",
-            mode=search.ranking.mode,
-            notices=prepared.notices,
-            unknown_words=(),
-            suggestion=None,
-            collection=target.collection.name,
-            hits=_hits(search, target, found),
-            index_id=target.index.id,
-            model_version_id=target.version.id,
-            model=target.version.name,
+            k=request.k,
+            mode="semantic",
+            rerank=False,
             exact=request.exact,
-            more=more,
-            took_ms=(time.perf_counter() - started) * 1000,
-            searched_at=datetime.now(UTC),
+            mmr=request.mmr,
+        )
+        _check_numbers(asked, request.per_document)
+        search = _Search(
+            request=asked,
+            question=Question(""),
+            filter=request.filter,
+            ranking=_ranking(self._ranking, asked),
+            per_document=request.per_document,
+        )
+        prepared = _Prepared(
+            vector=request.vector, terms=None, unknown_words=(), notices=[], noise=0.0
+        )
+        found, more = await self._find(search, request.target, prepared)
+        return _alike_noted(
+            _unlogged(search, request.target, prepared, found, more=more, started=started)
         )
 
     async def documents_with_words(
@@ -413,16 +495,10 @@ class Searcher:
             noise=measured(target.version.noise_floor, target.noise),
         )
 
-    async def _seeds(self, request: SimilarRequest) -> Seeds:
-        match request.chunk_id, request.document_id:
-            case UUID() as chunk_id, None:
-                return await seeds_of_chunk(self._engine, chunk_id)
-            case None, UUID() as document_id:
-                return await seeds_of_document(self._engine, document_id)
-        raise InvalidInputError("name either a passage or a document to find similar ones")
-
-    async def _prepare_like(self, search: _Search, seeds: Seeds) -> _Prepared:
-        """Make of passages what each list is asked with."""
+    async def _prepare_like(
+        self, search: _Search, seeds: Seeds
+    ) -> tuple[_Prepared, Mapping[Example, Vector]]:
+        """Make of examples what each list is asked with, and give their vectors."""
         notices: list[Notice] = []
         vector: Vector | None = None
         terms: TermQuery | None = None
@@ -433,10 +509,55 @@ class Searcher:
                 notices.append(_no_terms(search, seeds.target))
             else:
                 terms = await strongest_terms(self._engine, seeds, lexicon)
+        every = (*seeds.like, *seeds.unlike)
+        texts = [each.example.text for each in every if each.example.kind == "text"]
+        vectors: Mapping[Example, Vector] = {}
+        if DENSE in lists or len(every) > 1:
+            embedded = {text: await self._embedded(text, seeds.target) for text in texts}
+            store = self._store(seeds.target.index.store)
+            vectors = await example_vectors(store, seeds, embedded)
         if DENSE in lists:
-            vector = await mean_vector(self._store(seeds.target.index.store), seeds)
-        # Stored vectors are what they are; nothing is sent anew.
-        return _Prepared(vector=vector, terms=terms, unknown_words=(), notices=notices, noise=0.0)
+            vector = direction(
+                [vectors[each.example] for each in seeds.like],
+                [vectors[each.example] for each in seeds.unlike],
+            )
+        version = seeds.target.version
+        # Stored vectors are what they are; nothing is sent anew but texts.
+        noise = measured(version.noise_floor, seeds.target.noise) if texts else 0.0
+        prepared = _Prepared(
+            vector=vector, terms=terms, unknown_words=(), notices=notices, noise=noise
+        )
+        return prepared, vectors
+
+    async def _embedded(self, text: str, target: Serving) -> Vector:
+        """Give the vector of a text among examples, as if it were asked for."""
+        query = read_question(_checked_query(text)).text
+        async with reading(self._engine) as connection:
+            asked = await serving(
+                connection, target.collection.name, _hash(query), index=str(target.index.id)
+            )
+        return await as_stage("embed", self._embed(query, asked))
+
+    async def _reasons(
+        self, seeds: Seeds, vectors: Mapping[Example, Vector], hits: Sequence[Hit]
+    ) -> Mapping[UUID, Reason]:
+        """Say of each hit which examples are nearest."""
+        if len(seeds.like) == 1 and not seeds.unlike:
+            only = seeds.like[0].example
+            return {
+                hit.chunk_id: Reason(like=only, cosine=hit.scores[DENSE])
+                for hit in hits
+                if DENSE in hit.scores
+            }
+        index = seeds.target.index
+        points = await self._store(index.store).fetch(index.id, [hit.chunk_id for hit in hits])
+        like = {each.example: vectors[each.example] for each in seeds.like}
+        unlike = {each.example: vectors[each.example] for each in seeds.unlike}
+        return {
+            point.chunk_id: reason_of(point.vector, like, unlike)
+            for point in points
+            if point.vector is not None
+        }
 
     async def _terms(
         self, search: _Search, target: Serving
@@ -473,7 +594,12 @@ class Searcher:
             mass = 0.0 if prepared.terms is None else prepared.terms.mass
             candidates = merged(lists, search.ranking, _weighed(search), mass)
             loading = live_hits(
-                self._engine, candidates, search.question, wanted, fold=search.request.fold
+                self._engine,
+                candidates,
+                search.question,
+                wanted,
+                fold=search.request.fold,
+                per_document=search.per_document,
             )
             hits = await as_stage("load", loading)
             cut = any(len(found) >= depth for found in lists.values())
@@ -482,6 +608,9 @@ class Searcher:
             depth = min(depth * 4, MAX_K)
         if len(hits) < wanted and cut and search.question.is_strict:
             reason = f"phrases and exclusions were looked for in the best {depth:,} passages only"
+            prepared.notices.append(Notice(kind="not_all_looked_into", reason=reason))
+        elif len(hits) < wanted and cut and search.per_document is not None:
+            reason = f"other documents were looked for in the best {depth:,} passages only"
             prepared.notices.append(Notice(kind="not_all_looked_into", reason=reason))
         if reranker is not None:
             hits = await self._rerank(reranker, search, prepared, hits)
@@ -616,9 +745,7 @@ def check_request(request: SearchRequest) -> str:
         InvalidInputError: the query or a number cannot be meant.
     """
     query = _checked_query(request.query)
-    _check_range(request.k, request.first_rank)
-    if request.mmr is not None and not 0 <= request.mmr <= 1:
-        raise InvalidInputError(f"mmr is {request.mmr}; write a number from 0 to 1")
+    _check_numbers(request)
     return query
 
 
@@ -662,6 +789,16 @@ def _checked_query(text: str) -> str:
     return query
 
 
+def _check_numbers(request: SearchRequest, per_document: int | None = None) -> None:
+    _check_range(request.k, request.first_rank)
+    if request.mmr is not None and not 0 <= request.mmr <= 1:
+        raise InvalidInputError(f"mmr is {request.mmr}; write a number from 0 to 1")
+    if per_document is not None and not 1 <= per_document <= MAX_K:
+        raise InvalidInputError(
+            f"{per_document} passages of one document cannot be wanted; write 1 to {MAX_K}"
+        )
+
+
 def _check_range(k: int, first_rank: int) -> None:
     if not 1 <= k <= MAX_K:
         raise InvalidInputError(f"k is {k}; write a number from 1 to {MAX_K}")
@@ -686,12 +823,52 @@ def _no_terms(search: _Search, target: Serving) -> Notice:
     return Notice(kind="not_keyword", reason=reason)
 
 
-def _without_source(given: Filter | None, seeds: Seeds) -> Filter | None:
-    """Have the store leave out what may fill its lists: a long document that is its own source."""
-    if len(seeds.own) < DEPTH or seeds.document.uri != seeds.document.source:
-        return given
-    other = Not(condition=AnyOf(field="source", values=(seeds.document.source,)))
-    return Filter(conditions=(*(given.conditions if given else ()), other))
+def _in_order(examples: Sequence[Example]) -> list[Example]:
+    """Give examples once each, in an order of their own: the given one says nothing."""
+    return sorted(set(examples), key=str)
+
+
+def _unlogged(
+    search: _Search,
+    target: Serving,
+    prepared: _Prepared,
+    found: Sequence[Found],
+    *,
+    more: bool,
+    started: float,
+) -> SearchResult:
+    """Give the result of what has no query and is not logged."""
+    return SearchResult(
+        search_id=uuid4(),
+        query="",
+        mode=search.ranking.mode,
+        notices=prepared.notices,
+        unknown_words=(),
+        suggestion=None,
+        collection=target.collection.name,
+        hits=_hits(search, target, found),
+        index_id=target.index.id,
+        model_version_id=target.version.id,
+        model=target.version.name,
+        exact=search.request.exact,
+        more=more,
+        took_ms=(time.perf_counter() - started) * 1000,
+        searched_at=datetime.now(UTC),
+        noise=prepared.noise or None,
+    )
+
+
+def _alike_noted(result: SearchResult) -> SearchResult:
+    """Say so where every passage found is equally near, so that their order says nothing."""
+    scores = [hit.scores.get(DENSE) for hit in result.hits]
+    known = [score for score in scores if score is not None]
+    if len(known) < len(scores) or len(known) < 2 or max(known) - min(known) > _THE_SAME:  # noqa: PLR2004 - a list of one has no order
+        return result
+    reason = (
+        f"all {len(known):,} passages are equally near, so their order says nothing: their "
+        "vectors are the same"
+    )
+    return replace(result, notices=[*result.notices, Notice(kind="all_alike", reason=reason)])
 
 
 def _ranking(default: Ranking, request: SearchRequest) -> Ranking:
@@ -716,7 +893,8 @@ def _depth(search: _Search, wanted: int) -> int:
     if search.question.is_strict:
         return MAX_K
     if len(LISTS[search.ranking.mode]) == 1:
-        return max(wanted, DEPTH) if search.request.fold else wanted
+        sifted = search.request.fold or search.per_document is not None
+        return max(wanted, DEPTH) if sifted else wanted
     return DEPTH if wanted <= DEPTH else MAX_K
 
 
@@ -746,6 +924,7 @@ def _hits(search: _Search, target: Serving, found: Sequence[Found]) -> list[Hit]
             model_version_id=target.version.id,
             index_id=target.index.id,
             within_noise_of_next=each.within_noise_of_next,
+            code=each.passage.code,
         )
         for rank, each in enumerate(found, start=1)
     ]

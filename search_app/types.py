@@ -57,12 +57,13 @@ class Chunking:
     """How documents are cut; part of a chunk's identity: change a field and it is a new chunking.
 
     ``max_tokens`` counts tokens of the named ``tokenizer``; ``version`` rises with every change
-    of the rules that would cut some document differently.
+    of the rules that would cut some document differently. From 3 on, source code is cut into its
+    functions and classes; before, as its layout tells them.
     """
 
     max_tokens: int = 256
     tokenizer: str = "multilingual-e5-small"
-    version: int = 2
+    version: int = 3
 
     @property
     def name(self) -> str:
@@ -245,6 +246,19 @@ class DocumentRef:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CodePlace:
+    """The lines of a chunk of source code, from 1, both included, and what stands in them.
+
+    ``symbols`` are names with the module in front, and kinds: the one that all of it is part of,
+    else all that begin or go on in it.
+    """
+
+    first_line: int
+    last_line: int
+    symbols: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hit:
     """A chunk found, with its scores and its provenance.
 
@@ -254,6 +268,7 @@ class Hit:
     ``similar`` are passages that say nearly the same and were folded into this hit.
     ``within_noise_of_next`` says that the hit and the next one have the same score, or scores so
     near that another send of the query could swap them (see noise.py); None where that is unknown.
+    ``code`` is where it stands in source code, None for everything else.
     """
 
     rank: int
@@ -271,6 +286,7 @@ class Hit:
     model_version_id: UUID
     index_id: UUID
     within_noise_of_next: bool | None = None
+    code: CodePlace | None = None
 
 
 Mode = Literal["hybrid", "semantic", "keyword"]
@@ -284,10 +300,17 @@ class Notice:
     ``not_semantic``: hits were found by their words alone. ``not_keyword``: by meaning alone.
     ``no_words``: the query has no word that could be looked for. ``not_reranked``: the hits stand
     in the order in which they were found. ``not_all_looked_into``: of a query with phrases or
-    exclusions, only the best hits could be looked into.
+    exclusions, only the best hits could be looked into. ``all_alike``: every hit is equally near.
     """
 
-    kind: Literal["not_semantic", "not_keyword", "no_words", "not_reranked", "not_all_looked_into"]
+    kind: Literal[
+        "not_semantic",
+        "not_keyword",
+        "no_words",
+        "not_reranked",
+        "not_all_looked_into",
+        "all_alike",
+    ]
     reason: str
 
 

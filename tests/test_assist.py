@@ -27,11 +27,11 @@ from search_app.catalog.engine import reading, transaction
 from search_app.catalog.lexicons import Lexicon
 from search_app.config import Settings
 from search_app.errors import InvalidInputError, NotFoundError
-from search_app.likeness import MOST_TERMS, strongest
+from search_app.likeness import MOST_TERMS, Example, strongest
 from search_app.phrases import Phrase, Phrases, evened
-from search_app.retrieval import SearchRequest, SimilarRequest
+from search_app.retrieval import RecommendRequest, SearchRequest
 from search_app.spelling import Vocabulary, replaced
-from search_app.types import Mode
+from search_app.types import Mode, SearchResult
 from search_app.web.app import create_app
 from search_app.web.examples import EXAMPLES
 from search_app.web.suggesting import Suggester
@@ -631,17 +631,27 @@ async def chunk_of(services: Services, name: str) -> tuple[UUID, UUID]:
     return row[0], row[1]
 
 
+def passage(chunk_id: UUID) -> list[Example]:
+    return [Example(kind="passage", id=chunk_id)]
+
+
+def document(document_id: UUID) -> list[Example]:
+    return [Example(kind="document", id=document_id)]
+
+
+async def similar(services: Services, like: list[Example], **more: Any) -> SearchResult:
+    found = await services.searcher.recommend(RecommendRequest(like=like, **more))
+    return found.result
+
+
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
 @pytest.mark.parametrize(("name", "like"), [("tea", "steam"), ("boat", "ship")])
 async def test_what_is_most_like_comes_first_and_never_itself(
     notes: Services, name: str, like: str, mode: Mode
 ) -> None:
     chunk_id, document_id = await chunk_of(notes, name)
-    for request in (
-        SimilarRequest(chunk_id=chunk_id, mode=mode),
-        SimilarRequest(document_id=document_id, mode=mode),
-    ):
-        result = await notes.searcher.similar(request)
+    for like_it in (passage(chunk_id), document(document_id)):
+        result = await similar(notes, like_it, mode=mode)
         assert result.hits[0].document.uri.endswith(f"/{like}.md")
         assert chunk_id not in {hit.chunk_id for hit in result.hits}
         assert result.mode == mode
@@ -650,7 +660,7 @@ async def test_what_is_most_like_comes_first_and_never_itself(
 
 async def test_a_passages_neighbours_are_those_of_its_vector(notes: Services) -> None:
     chunk_id, _ = await chunk_of(notes, "tea")
-    result = await notes.searcher.similar(SimilarRequest(chunk_id=chunk_id, mode="semantic", k=3))
+    result = await similar(notes, passage(chunk_id), mode="semantic", k=3)
     store = notes.store("pgvector")
     (point,) = await store.fetch(result.index_id, [chunk_id])
     assert point.vector is not None
@@ -669,11 +679,10 @@ async def test_a_long_document_is_left_out_whole(services: Services, tmp_path: P
     chunk_id, document_id = await chunk_of(services, "log")
     modes: list[Mode] = ["hybrid", "semantic", "keyword"]
     for mode in modes:
-        request = SimilarRequest(document_id=document_id, k=50, mode=mode)
-        result = await services.searcher.similar(request)
+        result = await similar(services, document(document_id), k=50, mode=mode)
         assert {hit.document.title for hit in result.hits} == {"Tea"}, mode
         assert not result.more
-    result = await services.searcher.similar(SimilarRequest(chunk_id=chunk_id, k=50))
+    result = await similar(services, passage(chunk_id), k=50)
     assert len(result.hits) == 50
     assert result.more
 
@@ -683,8 +692,7 @@ async def test_similar_passages_pass_the_filters_and_are_not_logged(
 ) -> None:
     await add(notes, write(tmp_path / "ja", library=JAPANESE))
     chunk_id, _ = await chunk_of(notes, "tea")
-    request = SimilarRequest(chunk_id=chunk_id, filters=["language=ja"])
-    result = await notes.searcher.similar(request)
+    result = await similar(notes, passage(chunk_id), filters=["language=ja"])
     assert {hit.document.language for hit in result.hits} == {"ja"}
     async with reading(notes.engine) as connection:
         assert await connection.scalar(text("SELECT count(*) FROM query_log")) == 0
@@ -692,22 +700,20 @@ async def test_similar_passages_pass_the_filters_and_are_not_logged(
 
 async def test_what_cannot_be_compared_is_said_to_be_so(notes: Services) -> None:
     chunk_id, document_id = await chunk_of(notes, "tea")
-    similar = notes.searcher.similar
-    for request in (SimilarRequest(), SimilarRequest(chunk_id=chunk_id, document_id=document_id)):
-        with pytest.raises(InvalidInputError, match="either a passage or a document"):
-            await similar(request)
-    for request in (SimilarRequest(chunk_id=document_id), SimilarRequest(document_id=chunk_id)):
+    with pytest.raises(InvalidInputError, match="there is no example"):
+        await similar(notes, [])
+    for nothing in (passage(document_id), document(chunk_id)):
         with pytest.raises(NotFoundError):
-            await similar(request)
+            await similar(notes, nothing)
     with pytest.raises(InvalidInputError, match="k is 0"):
-        await similar(SimilarRequest(chunk_id=chunk_id, k=0))
+        await similar(notes, passage(chunk_id), k=0)
     async with transaction(notes.engine) as connection:
         await connection.execute(text("UPDATE lexicons SET complete = false"))
-    result = await similar(SimilarRequest(chunk_id=chunk_id))
+    result = await similar(notes, passage(chunk_id))
     assert [notice.kind for notice in result.notices] == ["not_keyword"]
     assert set(result.hits[0].scores) == {"dense"}
     with pytest.raises(InvalidInputError, match="before there was keyword search"):
-        await similar(SimilarRequest(chunk_id=chunk_id, mode="keyword"))
+        await similar(notes, passage(chunk_id), mode="keyword")
 
 
 def test_the_strongest_terms_are_frequent_here_and_rare_elsewhere() -> None:

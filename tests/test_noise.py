@@ -17,6 +17,7 @@ from ingest.pipeline import IngestRequest, ingest
 from search_app.bootstrap import Services
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.fusion import DENSE_WEIGHT, Fused, Method, fuse
+from search_app.likeness import Example
 from search_app.noise import (
     WIDEST,
     Placing,
@@ -27,7 +28,7 @@ from search_app.noise import (
     widest_distance,
     within_noise,
 )
-from search_app.retrieval import SearchRequest, SimilarRequest
+from search_app.retrieval import RecommendRequest, SearchRequest
 from search_app.types import Kind, Matrix, Mode, Scored, SearchResult
 from tests.catalog_dump import connect
 
@@ -316,6 +317,7 @@ async def test_what_is_like_a_passage_is_asked_with_stored_vectors(
     services._embedders["hashing:64"] = Noisy(64)
     await ingest(services, IngestRequest(arguments=[str(folder)]))
     chunk_id = (await ask(services, "semantic")).hits[0].chunk_id
-    found = await services.searcher.similar(SimilarRequest(chunk_id=chunk_id, mode="semantic"))
+    like = [Example(kind="passage", id=chunk_id)]
+    found = (await services.searcher.recommend(RecommendRequest(like=like, mode="semantic"))).result
     assert marks(found) == [False] * len(found.hits)
     assert found.noise is None

@@ -11,7 +11,8 @@ from search_app.catalog import collections, feedback
 from search_app.catalog.engine import transaction
 from search_app.catalog.feedback import NOT_KEPT, Verdict
 from search_app.errors import InvalidInputError
-from search_app.retrieval import LONGEST_QUERY, SimilarRequest
+from search_app.likeness import Example
+from search_app.retrieval import LONGEST_QUERY, RecommendRequest
 from search_app.stores.base import MAX_K
 from search_app.types import Mode, SearchResult
 from search_app.web.answers import described
@@ -124,11 +125,11 @@ async def similar_to_chunk(
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
 ) -> SimilarAnswer:
     """Find passages like one passage, in its collection."""
-    return _answer(
-        await services.searcher.similar(
-            SimilarRequest(chunk_id=chunk_id, k=k, filters=filters, mode=mode, exact=exact)
-        )
+    like = [Example(kind="passage", id=chunk_id)]
+    found = await services.searcher.recommend(
+        RecommendRequest(like=like, k=k, filters=filters, mode=mode, exact=exact)
     )
+    return _answer(found.result)
 
 
 @router.get("/documents/{document_id}/similar", name="similar_to_document", responses=_SIMILAR)
@@ -142,11 +143,11 @@ async def similar_to_document(
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
 ) -> SimilarAnswer:
     """Find passages of other documents that are like a document, in its collection."""
-    return _answer(
-        await services.searcher.similar(
-            SimilarRequest(document_id=document_id, k=k, filters=filters, mode=mode, exact=exact)
-        )
+    like = [Example(kind="document", id=document_id)]
+    found = await services.searcher.recommend(
+        RecommendRequest(like=like, k=k, filters=filters, mode=mode, exact=exact)
     )
+    return _answer(found.result)
 
 
 def _answer(result: SearchResult) -> SimilarAnswer:

@@ -54,9 +54,9 @@ from search_app.web import (
     model_pages,
     preferences,
     provenance_page,
+    recommend_page,
     run_pages,
     search_page,
-    similar_page,
     upload_page,
     why_page,
 )
@@ -139,7 +139,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     pages = (
         search_page,
         ask_page,
-        similar_page,
+        recommend_page,
         why_page,
         document_page,
         provenance_page,

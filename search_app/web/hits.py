@@ -10,12 +10,17 @@ from search_app.catalog.chunks import Passage
 from search_app.catalog.feedback import Given
 from search_app.types import Hit, SearchResult
 from search_app.web.breakdown import Step, breakdown
+from search_app.web.code import CodeLine, snippet_lines
 from search_app.web.highlight import highlight, snippet
 from search_app.web.plain import is_markdown, plain
+from search_app.web.recommend_state import less_like
 from search_app.web.state import SearchState
 
 MOST_LINKS = 20
 """Passages folded into a hit that are linked to; further ones are only counted."""
+
+MOST_NAMES = 3
+"""Functions that a hit names, of those that are in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +39,10 @@ class ShownHit:
     """A hit with its snippet, its address, and its source in two parts.
 
     ``steps`` say why it stands where it stands; ``alike`` are passages that were folded into it;
-    ``like_url`` leads to more like it; ``noise`` is that of the model, None where it has no part in
-    the order. ``given`` is what was said of it and in which search, None
-    where nothing can be said.
+    ``like_url`` leads to more like it, ``less_url`` to less; ``noise`` is that of the model, None
+    where it has no part in the order. ``given`` is what was said of it and in which search, None
+    where nothing can be said. Of source code, ``code`` is what is shown of it instead of the
+    snippet, and ``lines_url`` leads to its first line.
     """
 
     hit: Hit
@@ -52,6 +58,9 @@ class ShownHit:
     alike: Sequence[SimilarLink] = ()
     noise: float | None = None
     given: Given | None = None
+    code: Sequence[CodeLine] = ()
+    lines_url: str = ""
+    less_url: str | None = None
 
     @property
     def lang(self) -> str:
@@ -72,7 +81,14 @@ def source_parts(source: str, uri: str) -> tuple[str, str]:
 
 
 def trail(passage: Hit | Passage) -> Sequence[str]:
-    """Give the headings that a passage stands under, without one that only repeats the title."""
+    """Give the headings that a passage stands under, without one that only repeats the title.
+
+    Of source code, what it is called: the functions or classes, with what they stand in.
+    """
+    if passage.code is not None and passage.code.symbols:
+        names = [name for name, _ in passage.code.symbols]
+        more = ["…"] if len(names) > MOST_NAMES else []
+        return [", ".join([*names[:MOST_NAMES], *more])]
     return [heading for heading in passage.heading_path if heading != passage.document.title]
 
 
@@ -104,6 +120,7 @@ def shown_hits(
                 hit=hit,
                 url=state.document_url(hit.document.id, hit.chunk_id),
                 like_url=state.similar_url("chunks", hit.chunk_id),
+                less_url=less_like(state, hit.chunk_id),
                 title=highlight(hit.document.title, result.query),
                 trail=[highlight(heading, result.query) for heading in trail(hit)],
                 snippet=snippet(readable(hit), result.query),
@@ -118,9 +135,18 @@ def shown_hits(
                 else (),
                 noise=result.noise,
                 given=None if given is None else given.get(hit.chunk_id, nothing_said),
+                code=snippet_lines(hit, result.query),
+                lines_url=_lines_url(hit, state),
             )
         )
     return shown
+
+
+def _lines_url(hit: Hit, state: SearchState) -> str:
+    if hit.code is None:
+        return ""
+    url = state.document_url(hit.document.id, hit.chunk_id)
+    return f"{url.partition('#')[0]}#L{hit.code.first_line}"
 
 
 def _link(passage: Passage, state: SearchState) -> SimilarLink:

@@ -87,6 +87,7 @@ NEEDS: Mapping[str, Need] = {
     f"GET {API}/suggest": _READ,
     "POST /feedback": _READ,
     f"POST {API}/feedback": _READ,
+    "GET /recommend": _READ,
     "GET /similar/chunks/{chunk_id}": _READ,
     "GET /similar/documents/{document_id}": _READ,
     f"GET {API}/chunks/{{chunk_id}}/similar": _READ,

@@ -42,6 +42,7 @@ NOTICES: Mapping[str, str] = {
     "no_words": gettext_noop("There is no word in this query that could be looked for"),
     "not_reranked": gettext_noop("Not reranked: the hits stand in the order they were found in"),
     "not_all_looked_into": gettext_noop("Not every passage was looked into"),
+    "all_alike": gettext_noop("The order says nothing: every passage is equally near"),
 }
 """The kinds of notices, and what the page says of each."""
 
@@ -153,7 +154,7 @@ async def _view(services: Services, counter: Counter, state: SearchState) -> Sea
                 return replace(view, overview=await collections.summaries(connection))
         return replace(view, answer=await _answer(services, counter, view, current))
     except UnmovedError as exc:
-        return replace(view, answer=Answer(problem=_told(exc)))
+        return replace(view, answer=Answer(problem=told(exc)))
 
 
 def _current(known: Sequence[Collection], name: str) -> Collection | None:
@@ -214,7 +215,8 @@ async def _shown(services: Services, result: SearchResult, state: SearchState) -
     return shown_hits(result, state, alike=alike, given=given)
 
 
-def _told(error: UnmovedError) -> Problem:
+def told(error: UnmovedError) -> Problem:
+    """Give what a page says of an error; what is our own fault is logged."""
     problem = problem_of(error)
     if problem.kind is Kind.INTERNAL:
         log.error("search failed", exc_info=error)
