@@ -27,6 +27,12 @@ _TOO_LONG = (
     *("input token count", "expected maxlength", "maximum allowed tokens"),
 )
 
+# As Azure, OpenAI, Google and Bedrock word it.
+_FILTERED = (
+    *("content_filter", "content filter", "content management policy", "content policy"),
+    *("responsibleaipolicy", "safety filter", "safety settings", "guardrail"),
+)
+
 # OpenAI's code for a bill, which waiting does not pay, although it has the status of a rate limit.
 # The words beside it are no sign: Google has the same for a limit that passes.
 _SPENT = "insufficient_quota"
@@ -89,6 +95,12 @@ class CallFailedError(Exception):
             return False
         words = server_words(self.body).lower()
         return any(phrase in words for phrase in _TOO_LONG)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a filter for content refused it, and not for its length or form."""
+        words = str(self.body).lower()
+        return self.status in _SIZE_STATUSES | {403} and any(each in words for each in _FILTERED)
 
     @property
     def is_spent(self) -> bool:
@@ -201,14 +213,24 @@ def _advice(failed: CallFailedError, request: Request) -> list[str]:
         setting = service.address_setting
         advice.append(f"it redirects to {target}: set {setting} to where that leads")
     too_long = failed.is_too_long
-    if too_long or (status in _SIZE_STATUSES and not failed.advice):
+    if failed.is_filtered:
+        advice.append(_filtered(request))
+    elif too_long or (status in _SIZE_STATUSES and not failed.advice):
         advice.append(_longest(request))
     if too_long:
         advice.append("UNMOVED_CHUNK_TOKENS makes shorter chunks")
     if failed.is_spent:
         advice.append("what was paid for is used up: look at usage and billing at the provider")
-    hint = failed.advice or service.hints.get(status, "")
+    hint = failed.advice or ("" if failed.is_filtered else service.hints.get(status, ""))
     return [*advice, hint] if hint else advice
+
+
+def _filtered(request: Request) -> str:
+    which = request.text(0) if len(request.texts) == 1 else f"one of {len(request.texts)} texts"
+    return (
+        f"its content filter refuses {which}: leave that out (--exclude), let the filter pass it "
+        "at the provider, or choose another model (UNMOVED_EMBEDDER)"
+    )
 
 
 def _longest(request: Request) -> str:
