@@ -14,9 +14,10 @@ from typing import Protocol
 
 from ingest.blocks import Block, Kind, Section, code_blocks, sections
 from ingest.boundaries import PROSE, VERBATIM, Cut, Ladder, Piece
+from ingest.definitions import CodePlaces, parts_of
 from ingest.markdown import markdown_blocks
 from ingest.plain import plain_blocks
-from ingest.types import ChunkSpan, LoadedDocument, Structure
+from ingest.types import ChunkSpan, LoadedDocument, Outline, Structure
 from search_app.types import Chunking
 
 
@@ -49,6 +50,10 @@ _SMALL_SHARE = 0.25
 """A chunk below this share of the limit joins a neighbour where it may."""
 _TINY_SHARE = 0.0625
 """A chunk below this share says too little to stand alone, whatever its neighbour is about."""
+_MIXED_SHARE = 0.5
+"""Several definitions fill no more than this share: who finds one does not want many others."""
+_DEFINITIONS_SINCE = 3
+"""The version of chunking that cuts source code into its definitions, rather than by layout."""
 _CRUMB_SHARE = 0.03125
 """Neighbouring sentences below this share together are never parted."""
 _MOST_CHARACTERS_A_TOKEN = 16
@@ -67,11 +72,17 @@ class _Atom:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Group:
-    """Atoms that make a chunk, and the headings that all of them stand under."""
+    """Atoms that make a chunk, and the headings that all of them stand under.
+
+    Of source code, ``parent`` is the path of what it stands in, and ``symbol`` says that it is a
+    definition, or several, or a part of one.
+    """
 
     path: tuple[str, ...]
     atoms: Sequence[_Atom]
     tokens: int
+    parent: tuple[str, ...] = ()
+    symbol: bool = False
 
 
 def chunk(document: LoadedDocument, chunking: Chunking, tokens: TokenCounter) -> list[ChunkSpan]:
@@ -86,20 +97,45 @@ def chunk(document: LoadedDocument, chunking: Chunking, tokens: TokenCounter) ->
         return []
     limit = chunking.max_tokens
     atomizer = _Atomizer(text, limit, tokens)
+    outline = document.outline
+    if outline and outline.symbols and chunking.version >= _DEFINITIONS_SINCE:
+        groups = _defined(text, outline, atomizer, limit)
+        merged = _merged(groups, limit, _belong_together_in_code)
+    else:
+        groups = []
+        for section in sections(_BLOCKS[document.structure](text)):
+            groups += _packed(section.path, atomizer.atoms(section), limit)
+        merged = _merged(groups, limit, _belong_together)
+    exact = (whole for group in merged for whole in atomizer.within_limit(group))
+    places = CodePlaces(text, outline) if document.structure == "code" else None
+    return [_span(document, group, places) for group in exact]
+
+
+def _defined(text: str, outline: Outline, atomizer: "_Atomizer", limit: int) -> list[_Group]:
+    """Cut source code into its functions and classes, and the rest of it."""
     groups: list[_Group] = []
-    for section in sections(_BLOCKS[document.structure](text)):
-        groups += _packed(section.path, atomizer.atoms(section), limit)
-    exact = (whole for group in _merged(groups, limit) for whole in atomizer.within_limit(group))
-    return [_span(document, group) for group in exact]
+    for part in parts_of(text, outline, atomizer.fits):
+        block = Block(start=part.start, end=part.end, kind=Kind.VERBATIM)
+        section = Section(path=part.path, blocks=(block,))
+        packed = _packed(part.path, atomizer.atoms(section), limit)
+        groups += (replace(group, parent=part.parent, symbol=part.symbol) for group in packed)
+    return groups
 
 
-def _span(document: LoadedDocument, group: _Group) -> ChunkSpan:
+def _span(document: LoadedDocument, group: _Group, places: CodePlaces | None) -> ChunkSpan:
     start, end = group.atoms[0].start, group.atoms[-1].end
     page = None
     if document.page_starts:
         blank = len(document.text[start:end]) - len(document.text[start:end].lstrip())
         page = bisect_right(document.page_starts, start + blank)
-    return ChunkSpan(start=start, end=end, heading_path=group.path, page=page, tokens=group.tokens)
+    return ChunkSpan(
+        start=start,
+        end=end,
+        heading_path=group.path,
+        page=page,
+        tokens=group.tokens,
+        code=None if places is None else places.of(start, end),
+    )
 
 
 class _Atomizer:
@@ -134,6 +170,11 @@ class _Atomizer:
             return
         for half in _halves(group):
             yield from self.within_limit(half)
+
+    def fits(self, start: int, end: int) -> bool:
+        """Say whether a stretch of the text is within the limit."""
+        short = end - start <= _MOST_CHARACTERS_A_TOKEN * self._limit
+        return short and self._count(start, end) <= self._limit
 
     def _fitting(self, piece: Piece, ladder: Ladder, rung: int) -> Iterator[_Atom]:
         length = piece.end - piece.start
@@ -228,26 +269,47 @@ def _group(path: tuple[str, ...], atoms: Sequence[_Atom]) -> _Group:
     return _Group(path=path, atoms=atoms, tokens=sum(atom.tokens for atom in atoms))
 
 
-def _merged(groups: Sequence[_Group], limit: int) -> list[_Group]:
-    """Join small groups with a neighbour under the same parent, tiny ones with any."""
+def _merged(
+    groups: Sequence[_Group], limit: int, belong: Callable[[_Group, _Group, int], bool]
+) -> list[_Group]:
+    """Join neighbours that belong together, as ``belong`` says of two and the limit."""
     merged: list[_Group] = []
     for group in groups:
-        if merged and _belong_together(merged[-1], group, limit):
+        if merged and belong(merged[-1], group, limit):
             before = merged.pop()
             path = _shared(before.path, group.path)
-            merged.append(_group(path, [*before.atoms, *group.atoms]))
+            joined = _group(path, [*before.atoms, *group.atoms])
+            parent = _shared(before.parent, group.parent)
+            merged.append(replace(joined, parent=parent, symbol=before.symbol or group.symbol))
         else:
             merged.append(group)
     return merged
 
 
 def _belong_together(left: _Group, right: _Group, limit: int) -> bool:
+    """Join small groups with a neighbour under the same parent, tiny ones with any."""
     smaller = min(left.tokens, right.tokens)
     if left.tokens + right.tokens > limit or smaller >= _SMALL_SHARE * limit:
         return False
     depth = max(len(left.path), len(right.path))
     related = len(_shared(left.path, right.path)) >= depth - 1
     return related or smaller < _TINY_SHARE * limit
+
+
+def _belong_together_in_code(left: _Group, right: _Group, limit: int) -> bool:
+    """Join small definitions in the same class or file, and the head of a class with its first.
+
+    Imports and the like stay apart from definitions, unless there is next to nothing of them.
+    """
+    smaller, both = min(left.tokens, right.tokens), left.tokens + right.tokens
+    if both > limit or smaller >= _SMALL_SHARE * limit:
+        return False
+    if smaller < _TINY_SHARE * limit:
+        return True
+    if left.symbol == right.symbol:
+        return left.parent == right.parent and both <= _MIXED_SHARE * limit
+    of_class = len(left.parent) > 1
+    return of_class and left.parent == right.parent
 
 
 def _shared(left: tuple[str, ...], right: tuple[str, ...]) -> tuple[str, ...]:

@@ -185,8 +185,23 @@ def _found(
     item: SourceRef, content_hash: bytes, load: LoadOptions, parsers: ParserPool
 ) -> Iterable[LoadedDocument | SourceError]:
     if item.size > 0 and loaders.is_isolated(item):
-        return parsers.submit(item, load, expected_hash=content_hash)
+        parsing = parsers.submit(item, load, expected_hash=content_hash)
+        too_large = item.size > load.max_file_mb * 1_000_000
+        if loaders.is_parsed_code(item) and not too_large:
+            return _parsed_or_not(parsing, item, content_hash)
+        return parsing
     return _found_here(item, content_hash, load)
+
+
+def _parsed_or_not(
+    parsing: Iterable[LoadedDocument | SourceError], item: SourceRef, content_hash: bytes
+) -> Iterator[LoadedDocument | SourceError]:
+    """Read source code without its tree where making that took too long or crashed."""
+    for found in parsing:
+        if isinstance(found, SourceError):
+            yield loaders.load_code_unparsed(item, found.reason, expected_hash=content_hash)
+        else:
+            yield found
 
 
 def _found_here(

@@ -15,10 +15,10 @@ from uuid import UUID, uuid5
 
 from ingest.fetching.addresses import is_address
 from ingest.loaders.properties import dated
-from ingest.types import ChunkSpan, LoadedDocument
+from ingest.types import ChunkSpan, LoadedDocument, outline_json, read_outline
 from search_app.catalog.chunks import indexed_text
 from search_app.catalog.cutting import StoredDocument
-from search_app.types import JSON, Chunking
+from search_app.types import JSON, Chunking, CodePlace
 
 _USUAL_ENCODINGS = ("", "utf-8")
 
@@ -42,6 +42,7 @@ class PlannedChunk:
     heading_path: Sequence[str]
     page: int | None
     tokens: int
+    code: CodePlace | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,12 +164,14 @@ def layout_of(document: LoadedDocument) -> dict[str, JSON]:
 
     Together with the texts of its chunks, ``with_layout`` makes the document of it again.
     """
+    outline = document.outline
     return {
         "structure": document.structure,
         "titled": document.titled,
         "page_starts": list(document.page_starts),
         "encoding": document.encoding,
         "text_hash": sha256(document.text.encode()).hexdigest(),
+        **({} if outline is None else {"outline": outline_json(outline)}),
     }
 
 
@@ -193,6 +196,7 @@ def with_layout(document: StoredDocument, text: str) -> LoadedDocument | None:
         meta=meta,
         page_starts=tuple(layout["page_starts"]),
         encoding=encoding,
+        outline=read_outline(layout["outline"]) if "outline" in layout else None,
     )
 
 
@@ -226,6 +230,7 @@ def plan_chunks(
                 heading_path=span.heading_path,
                 page=span.page,
                 tokens=span.tokens,
+                code=span.code,
             )
         )
     return chunks
@@ -236,4 +241,7 @@ def content_hash(
 ) -> bytes:
     """Hash everything that chunks and fields are made from, the names of chunkings among it."""
     everything = asdict(document) | {"fields": fields, "chunkings": sorted(set(chunkings))}
+    if document.outline is None:
+        # As it was before there were any.
+        del everything["outline"]
     return sha256(json.dumps(everything, sort_keys=True).encode()).digest()

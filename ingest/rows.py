@@ -4,7 +4,7 @@ from uuid import UUID
 
 from ingest.opening import OpenSource
 from ingest.plan import PlannedChunk, PlannedDocument
-from search_app.catalog.chunks import Place
+from search_app.catalog.chunks import Place, code_json
 from search_app.catalog.sources import FinishedSource
 
 
@@ -39,6 +39,7 @@ def chunk_row(chunk: PlannedChunk) -> dict[str, object]:
         "heading_path": list(chunk.heading_path),
         "page": chunk.page,
         "tokens": chunk.tokens,
+        "code": code_json(chunk.code),
     }
 
 
@@ -53,6 +54,7 @@ def place_row(chunk: PlannedChunk) -> Place:
         text=chunk.text,
         heading_path=chunk.heading_path,
         tokens=chunk.tokens,
+        code=chunk.code,
     )
 
 

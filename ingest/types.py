@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from search_app.types import JSON
+from search_app.types import JSON, CodePlace
 
 Structure = Literal["markdown", "plain", "code"]
 """How a text is built, which decides where it may be cut."""
@@ -54,6 +54,49 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Symbol:
+    """A function, class or the like of source code, with the comments directly above it.
+
+    ``path`` names it from the outermost it stands in, its own name last; ``kind`` is one of
+    function, method, class, interface, struct, enum, trait, impl, type, namespace and macro.
+    Symbols lie within one another or apart.
+    """
+
+    start: int
+    end: int
+    path: tuple[str, ...]
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """The symbols of source code, in the order of their beginnings, those around others first.
+
+    ``module`` is what all of them stand in. ``note`` says what could not be told; without any
+    symbols, the layout of the text says where it may be cut.
+    """
+
+    symbols: tuple[Symbol, ...] = ()
+    module: str = ""
+    note: str = ""
+
+
+def outline_json(outline: Outline) -> dict[str, JSON]:
+    """Give an outline as data, short: there may be many symbols."""
+    symbols = [[one.start, one.end, one.kind, *one.path] for one in outline.symbols]
+    return {"symbols": symbols, "module": outline.module, "note": outline.note}
+
+
+def read_outline(data: Mapping[str, JSON]) -> Outline:
+    """Read what ``outline_json`` gave."""
+    symbols = tuple(
+        Symbol(start=start, end=end, kind=kind, path=tuple(path))
+        for start, end, kind, *path in data["symbols"]
+    )
+    return Outline(symbols=symbols, module=data["module"], note=data["note"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadedDocument:
     """A text that was read, ready to be cut.
 
@@ -62,7 +105,8 @@ class LoadedDocument:
     ``language`` is ISO 639-1, ``und`` where it cannot be told. ``media_type`` is the value of the
     filter field ``type``. ``page_starts`` are the character offsets where pages 1, 2, … begin,
     empty where there are no pages. ``encoding`` is what the bytes were read as, e.g. ``cp932``;
-    empty for formats that say themselves.
+    empty for formats that say themselves. ``outline`` is that of source code, None where nothing is
+    known of its language.
     """
 
     uri: str
@@ -76,6 +120,7 @@ class LoadedDocument:
     meta: Mapping[str, JSON] = field(default_factory=dict)
     page_starts: tuple[int, ...] = ()
     encoding: str = ""
+    outline: Outline | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +128,8 @@ class ChunkSpan:
     """Where a chunk lies in its document's text: characters ``start`` to ``end``, end exclusive.
 
     ``heading_path`` holds the headings that all of it stands under, outermost first. ``page``
-    counts from 1 and is the page the chunk begins on. ``tokens`` counts the stripped text.
+    counts from 1 and is the page the chunk begins on. ``tokens`` counts the stripped text. ``code``
+    is there for source code.
     """
 
     start: int
@@ -91,6 +137,7 @@ class ChunkSpan:
     heading_path: tuple[str, ...] = ()
     page: int | None = None
     tokens: int
+    code: CodePlace | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

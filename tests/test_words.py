@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from ingest.loaders.text import CODE_LANGUAGES
+from ingest.loaders.code import CODE_LANGUAGES
 from search_app.words import CODE_TYPES, TYPES, Words
 
 ENGLISH, JAPANESE = Words("en"), Words("ja")

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 
+from ingest.loaders.code import load_unparsed
 from ingest.loaders.documents import EMPTY
 from ingest.loaders.reading import CHANGED, HashedFile, content_hash, open_source, read_source
 from ingest.loaders.records import RecordReader
 from ingest.loaders.registry import (
     RecordLoader,
     is_isolated,
+    is_parsed_code,
     is_supported,
     loader_of,
     supported,
@@ -28,8 +30,10 @@ __all__ = [
     "LoadOptions",
     "content_hash",
     "is_isolated",
+    "is_parsed_code",
     "is_supported",
     "load",
+    "load_code_unparsed",
     "loader_version",
     "reader",
     "supported",
@@ -90,6 +94,16 @@ def load(
     except Exception as exc:  # noqa: BLE001 - parsers fail on hostile files in ways no list names; one file must not end a run over thousands
         first_line = next(iter(str(exc).splitlines()), "")
         yield SourceError(ref.uri, f"cannot be read: {type(exc).__name__}: {first_line[:200]}")
+
+
+def load_code_unparsed(
+    ref: SourceRef, reason: str, *, expected_hash: bytes
+) -> LoadedDocument | SourceError:
+    """Read source code that its parser could not be done with, for the reason given."""
+    try:
+        return load_unparsed(ref, read_source(ref, expected_hash), reason)
+    except SourceError as error:
+        return error
 
 
 def _load(

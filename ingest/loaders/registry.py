@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from ingest.fetching.addresses import is_address
+from ingest.loaders.code import CODE_LANGUAGES, load_code
 from ingest.loaders.containers import load_container
+from ingest.loaders.grammars import is_installed, packages_of
 from ingest.loaders.html import load_html
 from ingest.loaders.json_list import is_list_of_objects, json_records
 from ingest.loaders.jsonl import jsonl_records
@@ -16,7 +18,7 @@ from ingest.loaders.notebook import load_notebook
 from ingest.loaders.page import load_page
 from ingest.loaders.records import Record
 from ingest.loaders.tables import csv_records, tsv_records
-from ingest.loaders.text import CODE_LANGUAGES, load_code, load_markdown, load_text
+from ingest.loaders.text import load_markdown, load_text
 from ingest.types import LoadedDocument, LoadOptions, SourceRef
 from search_app.errors import SourceError
 
@@ -139,8 +141,23 @@ def loader_of(ref: SourceRef) -> Loader:
 def _loader_of(name: str) -> Loader | None:
     suffix = PurePath(name).suffix.lower()
     if suffix in _BY_SUFFIX:
-        return _BY_SUFFIX[suffix]
+        loader = _BY_SUFFIX[suffix]
+        return _parsed_code(name) if loader is _CODE else loader
     return _TEXT if name in _NAMES_WITHOUT_SUFFIX else None
+
+
+def _parsed_code(name: str) -> Loader:
+    """Give the loader of source code; once its grammar is installed, files are read again."""
+    packages = packages_of(name)
+    if not packages or not all(is_installed(package) for package in packages):
+        return _CODE
+    return replace(_CODE, version=3, libraries=packages, isolated=True)
+
+
+def is_parsed_code(ref: SourceRef) -> bool:
+    """Say whether a source is code that can be indexed without being parsed, too."""
+    loader = _loader_of(ref.name)
+    return loader is not None and loader.file is load_code and loader.isolated
 
 
 def unknown_type(name: str) -> str:

@@ -1,52 +1,13 @@
-"""Plain text, Markdown and source code: files whose text is what they hold."""
+"""Plain text and Markdown: files whose text is what they hold."""
 
 import re
-from pathlib import PurePath
 
-from ingest.loaders.decoding import declared_encoding, decode_detected
+from ingest.loaders.decoding import decode_detected
 from ingest.loaders.documents import make_document
 from ingest.markdown import first_heading
 from ingest.plain import first_title
 from ingest.types import LoadedDocument, SourceRef
 from search_app.types import JSON
-
-CODE_LANGUAGES = {
-    ".bash": "shell",
-    ".c": "c",
-    ".cc": "cpp",
-    ".cpp": "cpp",
-    ".cs": "csharp",
-    ".css": "css",
-    ".go": "go",
-    ".h": "c",
-    ".hpp": "cpp",
-    ".ini": "ini",
-    ".cfg": "ini",
-    ".java": "java",
-    ".jl": "julia",
-    ".js": "javascript",
-    ".json": "json",
-    ".jsx": "javascript",
-    ".kt": "kotlin",
-    ".lua": "lua",
-    ".php": "php",
-    ".pl": "perl",
-    ".py": "python",
-    ".r": "r",
-    ".rb": "ruby",
-    ".rs": "rust",
-    ".scala": "scala",
-    ".sh": "shell",
-    ".sql": "sql",
-    ".swift": "swift",
-    ".toml": "toml",
-    ".ts": "typescript",
-    ".tsx": "typescript",
-    ".xml": "xml",
-    ".yaml": "yaml",
-    ".yml": "yaml",
-}
-"""Suffix to the name that the filter field ``type`` carries."""
 
 _FRONT_MATTER = re.compile(r"(?sm)---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 # What begins otherwise is a list, an object, a block of text or a reference.
@@ -64,15 +25,6 @@ def load_text(ref: SourceRef, data: bytes) -> LoadedDocument:
         media_type="text",
         structure="plain",
         encoding=read.encoding,
-    )
-
-
-def load_code(ref: SourceRef, data: bytes) -> LoadedDocument:
-    """Read source code; its title is the name of the file."""
-    language = CODE_LANGUAGES[PurePath(ref.name).suffix.lower()]
-    read = decode_detected(ref.uri, data, declared_encoding(data) if language == "xml" else None)
-    return make_document(
-        ref, text=read.text, media_type=language, structure="code", encoding=read.encoding
     )
 
 

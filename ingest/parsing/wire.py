@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from ingest.types import LoadedDocument, LoadOptions, SourceRef
+from ingest.types import LoadedDocument, LoadOptions, SourceRef, outline_json, read_outline
 from search_app.errors import SourceError
 
 REQUEST = struct.Struct("!?i")
@@ -68,11 +68,14 @@ def unpack(data: bytes) -> list[LoadedDocument | SourceError]:
 def _plain(found: LoadedDocument | SourceError) -> tuple[str, object]:
     if isinstance(found, SourceError):
         return "error", [found.source, found.reason]
-    return "document", {**vars(found), "meta": dict(found.meta)}
+    outline = None if found.outline is None else outline_json(found.outline)
+    return "document", {**vars(found), "meta": dict(found.meta), "outline": outline}
 
 
 def _found(kind: str, value: Any) -> LoadedDocument | SourceError:
     if kind == "error":
         source, reason = value
         return SourceError(source, reason)
-    return LoadedDocument(**{**value, "page_starts": tuple(value["page_starts"])})
+    outline = None if value["outline"] is None else read_outline(value["outline"])
+    made = {"page_starts": tuple(value["page_starts"]), "outline": outline}
+    return LoadedDocument(**{**value, **made})

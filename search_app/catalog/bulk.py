@@ -27,7 +27,9 @@ async def insert_rows(
     names = tuple(rows[0])
     values = {
         name: [
-            json.dumps(row[name]) if isinstance(table.c[name].type, JSONB) else row[name]
+            json.dumps(row[name])
+            if isinstance(table.c[name].type, JSONB) and row[name] is not None
+            else row[name]
             for row in rows
         ]
         for name in names

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.bulk import insert_rows
 from search_app.catalog.tables import chunks, documents, sources, vector_records
-from search_app.types import Collection, DocumentRef
+from search_app.types import JSON, CodePlace, Collection, DocumentRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Passage:
     heading_path: Sequence[str]
     page: int | None
     ordinal: int
+    code: CodePlace | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,26 @@ class Place:
     text: str
     heading_path: Sequence[str]
     tokens: int
+    code: CodePlace | None = None
+
+
+def code_json(code: CodePlace | None) -> JSON:
+    """Give where a chunk of source code stands, as the catalog keeps it."""
+    if code is None:
+        return None
+    return [code.first_line, code.last_line, [list(symbol) for symbol in code.symbols]]
+
+
+def read_code(kept: JSON) -> CodePlace | None:
+    """Read what ``code_json`` gave."""
+    if kept is None:
+        return None
+    first, last, symbols = kept
+    return CodePlace(
+        first_line=first,
+        last_line=last,
+        symbols=tuple((name, kind) for name, kind in symbols),
+    )
 
 
 def _passage(row: Any) -> Passage:
@@ -66,6 +87,7 @@ def _passage(row: Any) -> Passage:
         heading_path=row.heading_path,
         page=row.page,
         ordinal=row.ordinal,
+        code=read_code(row.code),
     )
 
 
@@ -76,6 +98,7 @@ _PASSAGES = (
         chunks.c.heading_path,
         chunks.c.page,
         chunks.c.ordinal,
+        chunks.c.code,
         documents.c.id.label("document_id"),
         documents.c.uri,
         documents.c.title,
@@ -215,19 +238,19 @@ _MAKE_LIVE = text(
     """
     UPDATE chunks SET state = 'live', ordinal = placed.ordinal, char_start = placed.char_start,
         char_end = placed.char_end, page = placed.page, text = placed.text,
-        heading_path = placed.heading_path, tokens = placed.tokens
+        heading_path = placed.heading_path, tokens = placed.tokens, code = placed.code
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:ordinals AS int[]), CAST(:starts AS int[]),
         CAST(:ends AS int[]), CAST(:pages AS int[]), CAST(:texts AS text[]),
-        CAST(:headings AS jsonb[]), CAST(:tokens AS int[])
-    ) AS placed (id, ordinal, char_start, char_end, page, text, heading_path, tokens)
+        CAST(:headings AS jsonb[]), CAST(:tokens AS int[]), CAST(:codes AS jsonb[])
+    ) AS placed (id, ordinal, char_start, char_end, page, text, heading_path, tokens, code)
     WHERE chunks.id = placed.id
         -- Most chunks of a document that changed in one place stay as they are.
         AND (chunks.state, chunks.ordinal, chunks.char_start, chunks.char_end, chunks.page,
-             chunks.text, chunks.heading_path)
+             chunks.text, chunks.heading_path, chunks.code)
             IS DISTINCT FROM
             ('live', placed.ordinal, placed.char_start, placed.char_end, placed.page,
-             placed.text, placed.heading_path)
+             placed.text, placed.heading_path, placed.code)
     """
 )
 
@@ -246,6 +269,10 @@ async def make_live(connection: AsyncConnection, places: Sequence[Place]) -> Non
                 "texts": [place.text for place in places],
                 "headings": [json.dumps(list(place.heading_path)) for place in places],
                 "tokens": [place.tokens for place in places],
+                "codes": [
+                    None if place.code is None else json.dumps(code_json(place.code))
+                    for place in places
+                ],
             },
         )
 

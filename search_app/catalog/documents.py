@@ -23,7 +23,10 @@ from search_app.types import JSON, Collection
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A document as a page shows it. ``fields`` has the shape described in filters.py."""
+    """A document as a page shows it. ``fields`` has the shape described in filters.py.
+
+    ``note`` says what of source code could not be told, empty where there is nothing to say.
+    """
 
     id: UUID
     collection: str
@@ -37,6 +40,7 @@ class Document:
     run_id: UUID | None
     created_at: datetime
     updated_at: datetime
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,9 @@ class KnownDocument:
 def _select() -> Select[Any]:
     return (
         select(
-            *documents.c,
+            # An outline may be long, and is only for cutting.
+            *(column for column in documents.c if column is not documents.c.layout),
+            documents.c.layout["outline"]["note"].astext.label("note"),
             collections.c.name.label("collection"),
             sources.c.uri.label("source"),
         )
@@ -78,6 +84,7 @@ def _document(row: Row[Any]) -> Document:
         run_id=row.run_id,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        note=row.note or "",
     )
 
 

@@ -342,6 +342,8 @@ chunks = Table(
     Column("page", Integer),
     Column("tokens", Integer, nullable=False),
     Column("state", Text, nullable=False),
+    # Of source code: its lines, and the functions and classes that it is of.
+    Column("code", JSONB),
     Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
     Index("ix_chunks_unfinished", "document_id", postgresql_where=text("state <> 'live'")),
 )

@@ -5,17 +5,27 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from search_app.catalog import chunks, collections, documents, indexes, models, runs
+from search_app.catalog import (
+    chunks,
+    collections,
+    documents,
+    exclusions,
+    indexes,
+    models,
+    runs,
+)
 from search_app.catalog.engine import transaction
 from search_app.errors import NotFoundError
 from search_app.retrieval import SearchRequest
-from search_app.types import Hit, ModelVersion, Run
+from search_app.types import CodePlace, Hit, ModelVersion, Run
 from search_app.web.answers import described
 from search_app.web.deps import ServicesDep
 from search_app.web.examples import DETAILS
 from search_app.web.problems import Kind, ProblemError
 from search_app.web.schemas import (
     ChunkJson,
+    CodeJson,
+    CodeSymbolJson,
     CollectionJson,
     Collections,
     DocumentJson,
@@ -138,6 +148,7 @@ async def get_document(
             connection, document_id, chunking, first_ordinal=first_ordinal, limit=limit + 1
         )
         total = await chunks.count_of_document(connection, document_id, chunking)
+        left = await exclusions.of_document(connection, document_id)
     return DocumentJson(
         id=document.id,
         collection=document.collection,
@@ -147,7 +158,9 @@ async def get_document(
         language=document.language,
         type=document.media_type,
         fields=dict(document.fields),
+        note=document.note or None,
         state=document.state,
+        excluded=left.whole,
         run_id=document.run_id,
         created_at=document.created_at,
         updated_at=document.updated_at,
@@ -158,6 +171,8 @@ async def get_document(
                 text=passage.text,
                 heading_path=list(passage.heading_path),
                 page=passage.page,
+                code=code_json(passage.code),
+                excluded=left.whole or passage.chunk_id in left.chunk_ids,
             )
             for passage in found[:limit]
         ],
@@ -218,6 +233,18 @@ def hit_json(hit: Hit) -> HitJson:
         model_version_id=hit.model_version_id,
         index_id=hit.index_id,
         within_noise_of_next=hit.within_noise_of_next,
+        code=code_json(hit.code),
+    )
+
+
+def code_json(code: CodePlace | None) -> CodeJson | None:
+    """Give where a passage stands in source code as JSON."""
+    if code is None:
+        return None
+    return CodeJson(
+        first_line=code.first_line,
+        last_line=code.last_line,
+        symbols=[CodeSymbolJson(name=name, kind=kind) for name, kind in code.symbols],
     )
 
 

@@ -9,14 +9,23 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog import analyses, chunks, collections, documents, indexes, runs
+from search_app.catalog import (
+    analyses,
+    chunks,
+    collections,
+    documents,
+    exclusions,
+    indexes,
+    runs,
+)
 from search_app.catalog.chunks import Passage
 from search_app.catalog.documents import Document
 from search_app.catalog.engine import transaction
 from search_app.errors import NotFoundError
 from search_app.types import Run
+from search_app.web.code import CodeLine, code_lines
 from search_app.web.deps import ServicesDep, page_id
-from search_app.web.hits import document_lang, source_parts
+from search_app.web.hits import document_lang, source_parts, trail
 from search_app.web.passages import PassagePart, passage_parts
 from search_app.web.plain import is_markdown, plain
 from search_app.web.rendering import render
@@ -34,10 +43,11 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True, kw_only=True)
 class ShownPassage:
-    """A passage with the headings that are new with it."""
+    """A passage with the headings that are new with it; of source code, its ``lines``."""
 
     passage: Passage
     parts: Sequence[PassagePart]
+    lines: Sequence[CodeLine]
     headings: Sequence[str]
     asked: bool
 
@@ -73,11 +83,12 @@ async def document_page(request: Request, services: ServicesDep, document_id: st
         run = await runs.get(connection, document.run_id) if document.run_id else None
         window = await _window(connection, document, asked, request.query_params.get("from", ""))
         suggested = await analyses.suggestions(connection, document_id=document.id)
+        left = await exclusions.of_document(connection, document.id)
     view = _view(document, run, window, state, request.query_params.get("chunk", ""))
     answer = _asked(request.query_params.get("answer", ""))
     if answer is not None:
         view = replace(view, answer=f"/answers/{answer}")
-    return render(request, "document.html", view=view, suggested=suggested)
+    return render(request, "document.html", view=view, suggested=suggested, left=left)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,15 +169,19 @@ def _shown(window: _Window, query: str, document: Document) -> list[ShownPassage
     shown = []
     path: Sequence[str] | None = None
     code = document.media_type in CODE_TYPES
+    last_line = 0
     in_code, markdown = code, is_markdown(document.media_type)
     for passage in window.passages:
         asked = passage.chunk_id == window.asked
         parts, in_code = passage_parts(
             passage.text, query if asked else "", in_code=in_code, markdown=markdown
         )
+        lines = _anchored(code_lines(passage, query if asked else ""), last_line)
+        last_line = lines[-1].number if lines else last_line
         shown.append(
             ShownPassage(
                 passage=passage,
+                lines=lines,
                 parts=[PassagePart(text=Markup("").join(p.text for p in parts), code=True)]
                 if code
                 else parts,
@@ -178,9 +193,16 @@ def _shown(window: _Window, query: str, document: Document) -> list[ShownPassage
     return shown
 
 
+def _anchored(lines: Sequence[CodeLine], done: int) -> Sequence[CodeLine]:
+    """Let only one passage have the anchor of a line."""
+    return [replace(line, anchor=line.number > done) for line in lines]
+
+
 def _headings(passage: Passage, before: Sequence[str] | None, title: str) -> Sequence[str]:
     """Give the headings to show above a passage: none that its own text begins with."""
     path = passage.heading_path
+    if passage.code is not None:
+        return trail(passage) if passage.code.symbols else ()
     if not path or path == before or plain(passage.text, path) != plain(passage.text):
         return ()
     return [heading for heading in path if heading != title]

@@ -75,6 +75,7 @@ EXAMPLES: Mapping[str, JSON] = {
                 "model_version_id": _MODEL,
                 "index_id": _INDEX,
                 "within_noise_of_next": False,
+                "code": None,
             }
         ],
         "mode": "hybrid",
@@ -114,7 +115,9 @@ EXAMPLES: Mapping[str, JSON] = {
         "language": "ja",
         "type": "markdown",
         "fields": {"language": "ja", "type": "markdown", "folder": ["docs"], "meta": {}},
+        "note": None,
         "state": "indexed",
+        "excluded": False,
         "run_id": _RUN,
         "created_at": _WHEN,
         "updated_at": _WHEN,
@@ -125,6 +128,8 @@ EXAMPLES: Mapping[str, JSON] = {
                 "text": _TEXT,
                 "heading_path": ["利用案内", "休館日"],
                 "page": None,
+                "excluded": False,
+                "code": None,
             }
         ],
         "chunks_total": 1,

@@ -88,6 +88,24 @@ class DocumentOfHit(Model):
     language: str
 
 
+class CodeSymbolJson(Model):
+    """A function, class or the like: ``name`` with the module or package in front."""
+
+    name: str
+    kind: str
+
+
+class CodeJson(Model):
+    """The lines of a passage of source code, from 1, both included, and what it is of.
+
+    ``symbols`` is the one function or class that all of it is part of, else all that it has of.
+    """
+
+    first_line: int
+    last_line: int
+    symbols: list[CodeSymbolJson]
+
+
 class HitJson(Model):
     """A passage found; a higher ``score`` is better.
 
@@ -116,6 +134,7 @@ class HitJson(Model):
         bool | None,
         Field(description="The order of this hit and the next is within the noise of the model"),
     ]
+    code: Annotated[CodeJson | None, Field(description="Where it stands in source code; else null")]
 
 
 class NoticeJson(Model):
@@ -182,10 +201,15 @@ class ChunkJson(Model):
     text: str
     heading_path: list[str]
     page: int | None
+    excluded: bool
+    code: CodeJson | None
 
 
 class DocumentJson(Model):
-    """A document with a page of its passages; ``chunks_total`` says how many there are."""
+    """A document with a page of its passages; ``chunks_total`` says how many there are.
+
+    What is ``excluded`` no search finds; of an excluded document that is every passage.
+    """
 
     model_config = _example("document")
 
@@ -197,7 +221,12 @@ class DocumentJson(Model):
     language: str
     type: str
     fields: dict[str, JSON]
+    note: Annotated[
+        str | None,
+        Field(description="What of source code could not be told; null if nothing is to be said"),
+    ]
     state: str
+    excluded: bool
     run_id: UUID | None
     created_at: datetime
     updated_at: datetime
