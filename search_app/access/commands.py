@@ -12,6 +12,8 @@ CHANGING = frozenset(
     {
         ("ingest", "add"),
         ("ingest", "rm"),
+        ("ingest", "exclude"),
+        ("ingest", "include"),
         ("ingest", "retry"),
         ("ingest", "reindex"),
         ("ingest", "activate"),

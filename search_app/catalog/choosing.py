@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Select, Text, column, func, literal, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog.tables import documents, sources
+from search_app.catalog.tables import chunks, documents, sources
 from search_app.types import Collection
 
 
@@ -27,6 +27,19 @@ async def chosen(
     """Look sources of a collection up by their ids, in the order of their uris."""
     statement = _counted_sources(collection).where(sources.c.id == func.any(list(source_ids)))
     return [ChosenSource(**row._mapping) for row in await connection.execute(statement)]  # noqa: SLF001 - a public name with an underscore
+
+
+async def sources_of(
+    connection: AsyncConnection, document_ids: Sequence[UUID], chunk_ids: Sequence[UUID]
+) -> list[UUID]:
+    """Name the sources of documents and passages; those that are gone are left out."""
+    of_passages = select(chunks.c.document_id).where(chunks.c.id == func.any(list(chunk_ids)))
+    statement = (
+        select(documents.c.source_id)
+        .where((documents.c.id == func.any(list(document_ids))) | documents.c.id.in_(of_passages))
+        .distinct()
+    )
+    return list(await connection.scalars(statement))
 
 
 async def below(

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse
 
 from search_app import jobs
 from search_app.bootstrap import Services
-from search_app.catalog import addressing, analyses, chunks
+from search_app.catalog import addressing, analyses, chunks, exclusions
 from search_app.catalog.analyses import CLUSTERS, LABELS, OUTLIERS, Analysis
 from search_app.catalog.engine import reading
 from search_app.catalog.overview import collection_names
@@ -117,14 +117,18 @@ async def outliers_page(
 ) -> Response:
     """Show what stands out in a collection, by the latest analysis or a chosen one."""
     listed = await _listed(services, OUTLIERS, "/outliers", collection, page)
-    chosen, sources, address = None, {}, ""
+    chosen, sources, address, excluded = None, {}, "", set()
     async with reading(services.engine) as connection:
         if analysis:
             chosen = await analyses.find(connection, analysis, kind=OUTLIERS)
         elif listed.found:
             chosen = listed.found[0]
         if chosen is not None:
-            sources = await analyses.sources_of(connection, _documents(chosen.numbers))
+            named = _documents(chosen.numbers)
+            sources = await analyses.sources_of(connection, named)
+            excluded = await exclusions.among(
+                connection, documents=named, passages=_passages(chosen.numbers)
+            )
             address = collection_url(await addressing.at(connection, chosen.collection))
     return render(
         request,
@@ -132,6 +136,7 @@ async def outliers_page(
         listed=listed,
         analysis=chosen,
         sources={str(document): source for document, source in sources.items()},
+        excluded={str(each) for each in excluded},
         address=address,
     )
 
@@ -227,14 +232,21 @@ async def _ask(
 
 def _documents(numbers: Mapping[str, JSON]) -> list[UUID]:
     """Name the documents of everything that an analysis of outliers lists."""
-    listed = [
+    found = (each["document_id"] for each in [*_listed_passages(numbers), *numbers["foreign"]])
+    return sorted({UUID(each) for each in found if each})
+
+
+def _passages(numbers: Mapping[str, JSON]) -> list[UUID]:
+    return sorted({UUID(each["chunk_id"]) for each in _listed_passages(numbers)})
+
+
+def _listed_passages(numbers: Mapping[str, JSON]) -> list[Mapping[str, JSON]]:
+    return [
         *numbers["far"],
         *numbers["boilerplate"],
         *numbers["empty"],
-        *numbers["foreign"],
         *(passage for group in numbers["groups"] for passage in group["passages"]),
     ]
-    return sorted({UUID(each["document_id"]) for each in listed if each["document_id"]})
 
 
 def _whole(text: str) -> int:

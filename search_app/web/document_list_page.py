@@ -126,7 +126,9 @@ async def chunking_name(connection: AsyncConnection, collection: Collection) -> 
 async def _chosen(
     connection: AsyncConnection, collection: Collection, form: PostedForm
 ) -> Sequence[ChosenSource]:
-    ids = form.ids("retry") or form.ids("source")
+    ids = list(form.ids("retry") or form.ids("source"))
+    if not ids:
+        ids = await choosing.sources_of(connection, form.ids("document"), form.ids("passage"))
     if not ids:
         raise InvalidInputError("nothing is chosen; tick the boxes of what you mean")
     chosen = await choosing.chosen(connection, collection, ids)

@@ -2,17 +2,22 @@
 "use strict";
 
 (() => {
-  const boxes = (form) => [...form.querySelectorAll("input[name=source]")];
+  const boxes = (form) =>
+    [...form.querySelectorAll("input[type=checkbox]")].filter((box) => !("selectAll" in box.dataset));
 
   const show = (form) => {
     const all = form.querySelector("[data-select-all]");
     const text = form.querySelector("[data-select-count]");
     const ticked = boxes(form).filter((box) => box.checked).length;
-    all.hidden = false;
-    all.checked = ticked > 0 && ticked === boxes(form).length;
-    all.indeterminate = ticked > 0 && !all.checked;
-    text.hidden = ticked === 0;
-    text.textContent = text.dataset.text.replace("{count}", ticked);
+    if (all) {
+      all.hidden = false;
+      all.checked = ticked > 0 && ticked === boxes(form).length;
+      all.indeterminate = ticked > 0 && !all.checked;
+    }
+    if (text) {
+      text.hidden = ticked === 0;
+      text.textContent = text.dataset.text.replace("{count}", ticked);
+    }
     for (const button of form.querySelectorAll("button[name=action]")) button.disabled = ticked === 0;
   };
 
