@@ -11,6 +11,7 @@ from typing import Any
 
 from search_app.embedders.hosted.address import CONNECT_S
 from search_app.embedders.hosted.failure import CallFailedError
+from search_app.embedders.hosted.http import LARGEST_ANSWER
 
 SIGN_IN = (
     "give AWS credentials by UNMOVED_BEDROCK_PROFILE, by AWS_ACCESS_KEY_ID and "
@@ -62,6 +63,8 @@ _ADVICE_BY_NAME: Mapping[str, str] = {
     "UnauthorizedSSOTokenError": _RENEW,
     "UnknownServiceError": "boto3 is too old for Bedrock: upgrade it",
 }
+
+_PART = 2**20
 
 _SIGNED_WORDS = re.compile(r"(?i)the canonical string for this request.*", re.DOTALL)
 
@@ -139,7 +142,9 @@ class Runtime:
                 modelId=model, body=body, contentType="application/json", accept="application/json"
             )
             reading.append(answer["body"])
-            received: bytes = answer["body"].read()
+            received = _whole(answer["body"])
+        except CallFailedError:
+            raise
         except Exception as exc:
             failure = failed(exc)
             if failure is None:
@@ -177,6 +182,19 @@ class Runtime:
                 tcp_keepalive=True,
             ),
         )
+
+
+def _whole(body: Any) -> bytes:
+    """Read a body to its end, unless it has none."""
+    received = bytearray()
+    # The last one, which is empty, sees whether all is there that was promised.
+    while part := body.read(_PART):
+        received += part
+        if len(received) > LARGEST_ANSWER:
+            body.close()
+            reason = f"the answer is larger than {LARGEST_ANSWER:,} bytes"
+            raise CallFailedError(reason=reason, refused=True)
+    return bytes(received)
 
 
 def failed(exc: Exception) -> CallFailedError | None:

@@ -23,6 +23,7 @@ from search_app.embedders.google_methods import (
     text_limit,
 )
 from search_app.embedders.hosted.address import endpoint_of
+from search_app.embedders.hosted.bounded import largest_answer
 from search_app.embedders.hosted.embedder import Hosted, HostedEmbedder
 from search_app.embedders.hosted.failure import CallFailedError
 from search_app.embedders.hosted.request import Request, Service
@@ -157,7 +158,8 @@ class GoogleEmbedder(HostedEmbedder[Connection]):
         self.unit = is_unit(model, dimensions)
 
     def _connect(self) -> Connection:
-        return Connection(self._account, self._transport.plan.timeout_s)
+        largest = largest_answer(self.batch_size)
+        return Connection(self._account, self._transport.plan.timeout_s, largest)
 
     async def _disconnect(self, client: Connection) -> None:
         await client.aclose()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_app.embedders.hosted import http
 from search_app.embedders.hosted.address import CONNECT_S, Endpoint
+from search_app.embedders.hosted.bounded import bounded, too_large
 from search_app.embedders.hosted.failure import CallFailedError
 from search_app.types import JSON
 
@@ -46,10 +47,11 @@ class Connection:
     credentials are; it never retries and follows no redirect.
     """
 
-    def __init__(self, account: Account, timeout_s: float) -> None:
-        """Take who asks; nothing is loaded yet."""
+    def __init__(self, account: Account, timeout_s: float, largest: int) -> None:
+        """Take who asks, and how many bytes an answer may have; nothing is loaded yet."""
         self._account = account
         self._timeout_s = timeout_s
+        self._largest = largest
         self._making = asyncio.Lock()
         self._client: Any = None
         self._http: Any = None
@@ -100,7 +102,7 @@ class Connection:
             self._credentials = found
         # Made once: each takes a while, and the client would make several.
         trusted = httpx2.create_ssl_context()
-        self._http = httpx2.AsyncClient(
+        self._http = bounded(httpx2.AsyncClient, self._largest)(
             verify=trusted,
             auth=(login[0], login[1].get_secret_value()) if login else None,
             timeout=httpx2.Timeout(self._timeout_s, connect=min(self._timeout_s, CONNECT_S)),
@@ -129,6 +131,8 @@ def failed(exc: Exception, account: Account) -> CallFailedError | None:
     from google.auth.exceptions import GoogleAuthError
     from google.genai.errors import APIError
 
+    if (larger := too_large(exc)) is not None:
+        return larger
     if isinstance(exc, APIError):
         return _refusal(exc)
     if isinstance(exc, httpx2.HTTPError | httpx2.InvalidURL):

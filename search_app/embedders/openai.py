@@ -7,8 +7,10 @@ from urllib.parse import quote, urlsplit
 
 from search_app.embedders.base import Limits
 from search_app.embedders.hosted.address import CONNECT_S, Endpoint, endpoint_of
+from search_app.embedders.hosted.bounded import bounded, largest_answer, too_large
 from search_app.embedders.hosted.embedder import Hosted, HostedEmbedder
 from search_app.embedders.hosted.failure import CallFailedError
+from search_app.embedders.hosted.http import LARGEST_ANSWER
 from search_app.embedders.hosted.network import proxy_variable, tls_problem
 from search_app.embedders.hosted.request import Request, Service
 from search_app.embedders.hosted.transport import Plan
@@ -165,7 +167,8 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
         return count_tokens(self.text_sent(text, kind), self._ranks)
 
     def _connect(self) -> "AsyncOpenAI":
-        return connect(self._endpoint, self._transport.plan.timeout_s)
+        largest = largest_answer(self.batch_size)
+        return connect(self._endpoint, self._transport.plan.timeout_s, largest=largest)
 
     async def _disconnect(self, client: "AsyncOpenAI") -> None:
         await client.close()
@@ -215,12 +218,15 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
         return {"api-key": key.get_secret_value(), "Authorization": openai.omit}
 
 
-def connect(endpoint: Endpoint, timeout_s: float) -> "AsyncOpenAI":
+def connect(
+    endpoint: Endpoint, timeout_s: float, *, largest: int = LARGEST_ANSWER
+) -> "AsyncOpenAI":
     """Make the official client, with nothing of the ``OPENAI_*`` variables in it.
 
     It belongs to the event loop of its first request, never retries and follows no redirect:
     texts and key go to the address that was configured and to no other. Its own retries would wait
-    up to two minutes each, and its time-out starts anew with every byte.
+    up to two minutes each, and its time-out starts anew with every byte. An answer of more than
+    ``largest`` bytes is none.
     """
     import openai
 
@@ -229,7 +235,7 @@ def connect(endpoint: Endpoint, timeout_s: float) -> "AsyncOpenAI":
         api_key=endpoint.key.get_secret_value() if endpoint.key else NO_KEY,
         base_url=endpoint.url,
         max_retries=0,
-        http_client=openai.DefaultAsyncHttpxClient(
+        http_client=bounded(openai.DefaultAsyncHttpxClient, largest)(
             timeout=openai.Timeout(timeout_s, connect=min(timeout_s, CONNECT_S)),
             auth=(login[0], login[1].get_secret_value()) if login else None,
             follow_redirects=False,
@@ -253,6 +259,8 @@ def failed(exc: Exception, url: str = "") -> CallFailedError:
     timed_out = type(exc).__name__ == "APITimeoutError"
     status = getattr(exc, "status_code", None)
     meaning = next(MEANINGS[cls.__name__] for cls in type(exc).__mro__ if cls.__name__ in MEANINGS)
+    if (larger := too_large(exc)) is not None:
+        return larger
     tls = tls_problem(exc, SERVICE.address_setting) if status is None else None
     if tls is not None:
         return CallFailedError(reason=tls, refused=True)

@@ -20,7 +20,9 @@ PACKAGE = "httpx2"
 LARGEST_ANSWER = 64 * 2**20
 """Most bytes of an answer that are read, unpacked; a thousand long vectors are a quarter of it."""
 
-_LARGEST_ERROR = 2**16
+LARGEST_ERROR = 2**16
+"""Bytes of an answer that is an error; the rest says no more."""
+
 _PROXY_WANTS_A_LOGIN = 407
 _KEPT_ALIVE_S = 30.0
 
@@ -72,7 +74,7 @@ class JsonClient:
         try:
             async with self._client.stream("POST", self._url + path, json=payload) as response:
                 good = response.status_code == httpx2.codes.OK
-                body = await self._read(response, self._largest if good else _LARGEST_ERROR)
+                body = await self._read(response, self._largest if good else LARGEST_ERROR)
         except (httpx2.RequestError, httpx2.InvalidURL) as exc:
             raise failed(exc, self._url, self._address_setting) from exc
         if good and len(body) > self._largest:
