@@ -93,13 +93,15 @@ async def _exclude(settings: Settings, collection: str, ids: Sequence[str], reas
     from search_app.catalog import collections, exclusions
     from search_app.catalog.engine import transaction
 
-    async with open_services(settings, create=False) as services:
-        async with transaction(services.engine) as connection:
-            known = await collections.get(connection, collection)
-            documents, passages = await exclusions.meant(connection, known, ids)
-            return await exclusions.add(
-                connection, documents=documents, passages=passages, reason=reason
-            )
+    async with (
+        open_services(settings, create=False) as services,
+        transaction(services.engine) as connection,
+    ):
+        known = await collections.get(connection, collection)
+        documents, passages = await exclusions.meant(connection, known, ids)
+        return await exclusions.add(
+            connection, documents=documents, passages=passages, reason=reason
+        )
 
 
 async def _include(settings: Settings, collection: str, ids: Sequence[str]) -> int:
@@ -107,11 +109,13 @@ async def _include(settings: Settings, collection: str, ids: Sequence[str]) -> i
     from search_app.catalog import collections, exclusions
     from search_app.catalog.engine import transaction
 
-    async with open_services(settings, create=False) as services:
-        async with transaction(services.engine) as connection:
-            known = await collections.get(connection, collection)
-            documents, passages = await exclusions.meant(connection, known, ids)
-            return await exclusions.lift(connection, documents=documents, passages=passages)
+    async with (
+        open_services(settings, create=False) as services,
+        transaction(services.engine) as connection,
+    ):
+        known = await collections.get(connection, collection)
+        documents, passages = await exclusions.meant(connection, known, ids)
+        return await exclusions.lift(connection, documents=documents, passages=passages)
 
 
 async def _listing(settings: Settings, collection: str, limit: int) -> "Sequence[Exclusion]":
@@ -119,7 +123,9 @@ async def _listing(settings: Settings, collection: str, limit: int) -> "Sequence
     from search_app.catalog import collections, exclusions
     from search_app.catalog.engine import reading
 
-    async with open_services(settings, create=False) as services:
-        async with reading(services.engine) as connection:
-            known = await collections.get(connection, collection)
-            return await exclusions.listing(connection, collection=known.name, limit=limit)
+    async with (
+        open_services(settings, create=False) as services,
+        reading(services.engine) as connection,
+    ):
+        known = await collections.get(connection, collection)
+        return await exclusions.listing(connection, collection=known.name, limit=limit)
