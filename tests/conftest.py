@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 from sqlalchemy import make_url
 
 from search_app.catalog import migrate
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 # A shell starts what it puts into the background with SIGINT ignored, and so would be every
 # command that a test starts and stops with Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_at_the_start() -> None:
+    """Undo what a command configured before: it sets up logging for its whole process."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
