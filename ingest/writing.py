@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,6 +35,7 @@ from search_app.catalog.history import NewEvent
 from search_app.catalog.locks import WritingLock
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import GRACE_S
+from search_app.filters import with_suggested
 from search_app.errors import (
     EmbedderResponseError,
     ModelMismatchError,
@@ -694,6 +695,8 @@ def _change(
     there: set[UUID],
 ) -> Change:
     planned = {chunk.id for chunk in _all_chunks(document)}
+    if earlier is not None:
+        document = replace(document, fields=with_suggested(document.fields, earlier.fields))
     return Change(
         source=source,
         document=document,

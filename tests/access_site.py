@@ -215,7 +215,12 @@ def _queries(things: Things) -> dict[str, dict[str, str]]:
     runs = {"a": ids["run_id"], "b": ids["other_run"]}
     why = {"q": WORD, "collection": name, "document": ids["document_id"]}
     indexes = {"a": ids["index"], "b": ids["other_index"], "q": WORD}
+    groups = {"collection": name, "field": "type"}
     return {
+        "GET /recommend": {"like": ids["chunk_id"], "collection": name},
+        "GET /groups": groups,
+        "GET /api/v1/groups": groups,
+        "GET /api/v1/groups/recommendations": {**groups, "value": "markdown"},
         "GET /": {"q": WORD, "collection": name},
         "GET /ask": {"q": WORD, "collection": name},
         "GET /answers": {"collection": name},
@@ -245,6 +250,8 @@ def _body(app: FastAPI, method: str, path: str, things: Things) -> Any:
         "search_id": things.search_id,
         "chunk_id": things.ids["chunk_id"],
         "document_id": things.ids["document_id"],
+        "like": [things.ids["chunk_id"]],
+        "unlike": [],
         "filters": [],
         "collections": [things.collection],
         "arguments": [f"https://{things.collection}.example/page"],

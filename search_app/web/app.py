@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from search_app.bootstrap import Services, open_services
 from search_app.config import Settings
 from search_app.errors import UnmovedError
+from search_app.groups import Groups
 from search_app.web import (
     access_page,
     analysis_pages,
@@ -32,6 +33,7 @@ from search_app.web import (
     api_keys,
     api_provenance,
     api_query_vectors,
+    api_recommend,
     api_runs,
     api_schedules,
     api_why,
@@ -46,6 +48,7 @@ from search_app.web import (
     exclusions_page,
     failure_pages,
     feedback_page,
+    group_page,
     health,
     index_pages,
     job_pages,
@@ -102,6 +105,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
             # Set by whoever runs this when it is to stop, for streams that would go on.
             app.state.closing = asyncio.Event()
             app.state.counter = Counter(opened.engine)
+            app.state.groups = Groups(opened)
             app.state.signs = Signs(opened.engine, opened.settings)
             app.state.suggester = Suggester(opened.engine, past=settings.query_log)
             try:
@@ -140,6 +144,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         search_page,
         ask_page,
         recommend_page,
+        group_page,
         why_page,
         document_page,
         provenance_page,
@@ -174,6 +179,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         api_exclusions,
         api_facets,
         api_assist,
+        api_recommend,
         api_provenance,
         api_schedules,
         api_why,

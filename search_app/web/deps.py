@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from search_app.bootstrap import Services
 from search_app.errors import NotFoundError
+from search_app.groups import Groups
 from search_app.web.counting import Counter
 from search_app.web.suggesting import Suggester
 
@@ -26,6 +27,11 @@ def _suggester(request: Request) -> Suggester:
     return made
 
 
+def _groups(request: Request) -> Groups:
+    made: Groups = request.app.state.groups
+    return made
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 """The services that the application opened when it started."""
 
@@ -34,6 +40,9 @@ CounterDep = Annotated[Counter, Depends(_counter)]
 
 SuggesterDep = Annotated[Suggester, Depends(_suggester)]
 """What knows how to go on from what was typed."""
+
+GroupsDep = Annotated[Groups, Depends(_groups)]
+"""What knows the groups of fields, and remembers."""
 
 
 def page_id(text: str, noun: str) -> UUID:
