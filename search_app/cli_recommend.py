@@ -240,6 +240,7 @@ def _about_json(about: "AboutGroup") -> JSON:
         "group": None if about.group is None else _group_json(about.group),
         "basis": about.known.basis,
         "pull": about.known.pull,
+        "share": about.known.share,
         "told": told(about.known),
         "similar": [{**_group_json(each.group), "cosine": each.cosine} for each in about.similar],
         **{name: value for name, value in result.items() if name not in _OF_QUERIES},

@@ -182,6 +182,7 @@ def _about(about: AboutGroup, value: str) -> GroupAnswer:
         group=None if about.group is None else GroupJson.model_validate(_group(about.group)),
         basis=about.known.basis,
         pull=round(about.known.pull, 4),
+        share=round(about.known.share, 4),
         told=told(about.known),
         similar=[
             SimilarGroupJson.model_validate({**_group(each.group), "cosine": round(each.cosine, 6)})

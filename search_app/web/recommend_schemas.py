@@ -45,9 +45,7 @@ class RecommendBody(Model):
     exact: Annotated[bool, Field(description="Compare with every vector")] = False
     mmr: Annotated[
         float | None,
-        Field(
-            ge=0, le=1, description="λ of maximal marginal relevance: lower means more varied"
-        ),
+        Field(ge=0, le=1, description="λ of maximal marginal relevance: lower means more varied"),
     ] = None
     per_document: Annotated[
         int | None, Field(ge=1, le=MAX_K, description="Most passages of one document")
@@ -109,8 +107,9 @@ class GroupJson(Model):
 class GroupsAnswer(Model):
     """The groups of a field, those with the most passages first.
 
-    ``length`` is that of the mean of everything; ``pull`` how many passages of a group it counts
-    for; ``all_alike`` says that all vectors are the same, so that groups cannot be told apart.
+    ``length`` is that of the mean of everything; ``pull`` how many passages a group must have for
+    half of what sets it apart to be its own, not chance; ``all_alike`` says that all vectors are
+    the same, so that groups cannot be told apart.
     """
 
     model_config = _example("groups")
@@ -128,7 +127,7 @@ class GroupsAnswer(Model):
 
 
 class SimilarGroupJson(GroupJson):
-    """A group like another one: the cosine of their vectors."""
+    """A group like another one: the cosine of what sets each apart from everything, -1 to 1."""
 
     cosine: float
 
@@ -136,9 +135,10 @@ class SimilarGroupJson(GroupJson):
 class GroupAnswer(Model):
     """What is like a group, and passages for it, the best one of each document.
 
-    ``group`` is null where no document is of it. ``basis`` is ``passages`` (their mean),
-    ``pulled`` (drawn toward the mean of everything, as few passages say little), ``described``
-    (drawn toward the description) or ``description`` alone; ``told`` says so in words.
+    ``group`` is null where no document is of it. ``basis`` is ``passages`` (what sets their mean
+    apart from that of everything), ``described`` (that and the description), ``description`` alone
+    or ``everything`` (nothing sets it apart); ``share`` of it is the group's own, not chance;
+    ``told`` says so in words. Scores are inner products with that direction.
     """
 
     model_config = _example("group")
@@ -146,8 +146,9 @@ class GroupAnswer(Model):
     field: str
     value: str
     group: GroupJson | None
-    basis: Literal["passages", "pulled", "described", "description"]
+    basis: Literal["passages", "described", "description", "everything"]
     pull: float
+    share: float
     told: str
     similar: list[SimilarGroupJson]
     hits: list[HitJson]
