@@ -354,7 +354,9 @@ async def _cached(
     services: Services, target: Target, hashes: Sequence[bytes], run_id: UUID
 ) -> dict[bytes, Made]:
     """Take over vectors that were kept, if they are still what they were to the bit."""
-    known = await services.vectors.find(target.version.id, "document", list(set(hashes)))
+    known = await services.vectors.find(
+        target.version.id, "document", list(set(hashes)), since=target.since
+    )
     return {
         sent_hash: Made(
             vector=found.vector,
@@ -436,7 +438,9 @@ async def _copied(
 ) -> dict[bytes, Made]:
     """Take over vectors of equal texts, if the store still has them to the bit."""
     async with transaction(services.engine) as connection:
-        known = await records.reusable(connection, target.version.id, store.name, list(set(hashes)))
+        known = await records.reusable(
+            connection, target.version.id, store.name, list(set(hashes)), since=target.since
+        )
     by_index: dict[UUID, list[VectorRecord]] = defaultdict(list)
     for record in known.values():
         by_index[record.index_id].append(record)

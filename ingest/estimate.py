@@ -7,6 +7,7 @@ not asked. Web pages would have to be fetched, so they are counted and no more.
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from uuid import UUID, uuid4
@@ -98,6 +99,7 @@ class _Aim:
     index_id: UUID | None = None
     model_version_id: UUID | None = None
     store: str = ""
+    since: datetime | None = None
 
 
 @dataclass(kw_only=True)
@@ -174,6 +176,7 @@ async def _aims(
             for index in live:
                 version = await models.get(connection, index.model_version_id)
                 canaries = await models.canaries(connection, version.id)
+                afresh = await run_rows.built_afresh(connection, index.id)
                 aims.append(
                     _Aim(
                         embedder=_counted(services, version.spec),
@@ -185,6 +188,7 @@ async def _aims(
                         index_id=index.id,
                         model_version_id=version.id,
                         store=index.store,
+                        since=index.created_at if afresh else None,
                     )
                 )
         if aims:
@@ -305,13 +309,17 @@ async def _there(services: Services, aim: _Aim, chunks: Mapping[UUID, bytes]) ->
         return set()
     hashes = sorted(set(chunks.values()))
     async with reading(services.engine) as connection:
-        found = set(await records.reusable(connection, aim.model_version_id, aim.store, hashes))
+        found = set(
+            await records.reusable(
+                connection, aim.model_version_id, aim.store, hashes, since=aim.since
+            )
+        )
         if aim.index_id is not None:
             embedded = await records.embedded(connection, aim.index_id, list(chunks))
             found |= {chunks[chunk_id] for chunk_id in embedded}
         if services.settings.vector_cache_mb:
             found |= await embedding_cache.known(
-                connection, aim.model_version_id, "document", hashes
+                connection, aim.model_version_id, "document", hashes, since=aim.since
             )
     return found
 

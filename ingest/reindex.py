@@ -16,7 +16,16 @@ from ingest.targets import Target, chunking_for, metered, most_tokens, open_targ
 from ingest.turns import Turns
 from ingest.writing import Writer
 from search_app.bootstrap import Services
-from search_app.catalog import collections, indexes, lexicons, locks, models, records, runs
+from search_app.catalog import (
+    collections,
+    embedding_cache,
+    indexes,
+    lexicons,
+    locks,
+    models,
+    records,
+    runs,
+)
 from search_app.catalog.engine import transaction
 from search_app.catalog.lexicons import Lexicon
 from search_app.catalog.locks import WritingLock
@@ -192,6 +201,7 @@ async def reindex(
                 writer.stopped = spent_up(services, meter)
             gaps = await filler.finish()
             if request.fresh:
+                await _forget_older(services, index)
                 for warning in await _taken_over(services, index):
                     writer.warnings.append(warning)
                     tally.warned(warning)
@@ -289,6 +299,12 @@ async def _cut(
             )
             for document in await cut_anew(services, collection, index, known, turns)
         )
+
+
+async def _forget_older(services: Services, index: Index) -> None:
+    """Keep no vectors for texts that come again which are older than what was to replace them."""
+    async with transaction(services.engine) as connection:
+        await embedding_cache.forget_before(connection, index.model_version_id, index.created_at)
 
 
 async def _taken_over(services: Services, index: Index) -> list[str]:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from shlex import quote
 from typing import Self
 from uuid import UUID, uuid4
 
 from search_app import identity
 from search_app.bootstrap import Services
-from search_app.catalog import indexes, models
+from search_app.catalog import indexes, models, runs
 from search_app.catalog.engine import transaction
 from search_app.catalog.models import CanaryVector
 from search_app.embedders.base import Embedder
@@ -30,6 +31,8 @@ class Target:
     canaries: Sequence[CanaryVector]
     embedder: Counted
     store: VectorStore
+    since: datetime | None = None
+    """Only vectors of runs that began since are taken over; None: of any."""
 
     def with_meter(self, meter: Meter) -> Self:
         """Give the same target, what it sends counted by another meter."""
@@ -137,6 +140,7 @@ async def open_target(
     async with transaction(services.engine) as connection:
         version = await models.get(connection, index.model_version_id)
         canaries = await models.canaries(connection, version.id)
+        afresh = await runs.built_afresh(connection, index.id)
     store = services.store(index.store)
     # Before anything is written: a missing package shall not stop a run half-way.
     check_analyzer(services.settings.analyzer)
@@ -148,6 +152,7 @@ async def open_target(
         canaries=canaries,
         embedder=metered(services, embedder_spec or version.spec, meter),
         store=store,
+        since=index.created_at if afresh else None,
     )
 
 

@@ -468,11 +468,10 @@ async def test_everything_is_embedded_again_when_nothing_may_be_taken_over(
     assert runs_of == [{"run_id": report.run_id}]
 
 
-async def test_what_an_ingest_took_over_into_a_fresh_index_is_told(
+async def test_an_ingest_beside_takes_nothing_over_into_a_fresh_index(
     services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add(services, folder)
-    assert (await reindex(services, ReindexRequest(fresh=True))).warnings == []
     fill = Filler.fill
 
     async def beside(self: Filler) -> None:
@@ -483,8 +482,46 @@ async def test_what_an_ingest_took_over_into_a_fresh_index_is_told(
     monkeypatch.setattr(Filler, "fill", beside)
     report = await reindex(services, ReindexRequest(fresh=True))
     assert report.complete
-    (warning,) = report.warnings
-    assert str(report.index_id)[:8] in warning
+    assert report.warnings == []
+    with connect(address(services)) as connection:
+        older = connection.execute(
+            "SELECT count(*) AS number FROM vector_records JOIN runs ON runs.id = run_id "
+            "JOIN indexes ON indexes.id = vector_records.index_id "
+            "WHERE vector_records.index_id = %s AND runs.started_at < indexes.created_at",
+            [report.index_id],
+        ).fetchone()
+    assert older == {"number": 0}
+
+
+async def test_after_a_fresh_index_nothing_from_before_comes_back(
+    services: Services, folder: Path
+) -> None:
+    gone = folder / "000.md"
+    text = gone.read_text()
+    await add(services, folder)
+    # Another index still has it, and it is kept beyond all of them.
+    await ingest(services, IngestRequest(arguments=[str(gone)], collection="other"))
+    await remove(services, sources=[str(gone)], collection="default")
+    report = await reindex(services, ReindexRequest(fresh=True))
+    with connect(address(services)) as connection:
+        kept = connection.execute(
+            "SELECT count(*) AS number FROM embedding_cache JOIN runs ON runs.id = run_id "
+            "WHERE started_at < (SELECT created_at FROM indexes WHERE id = %s)",
+            [report.index_id],
+        ).fetchone()
+    assert kept == {"number": 0}
+    gone.write_text(text)
+    again = await add(services, folder)
+    assert again.documents.added == 1
+    with connect(address(services)) as connection:
+        found = connection.execute(
+            "SELECT DISTINCT records.run_id FROM vector_records AS records "
+            "JOIN chunks ON chunks.id = records.chunk_id "
+            "JOIN documents ON documents.id = chunks.document_id "
+            "WHERE records.index_id = %s AND documents.uri = %s",
+            [report.index_id, str(gone)],
+        ).fetchall()
+    assert found == [{"run_id": again.run_id}]
 
 
 async def test_an_index_begun_with_copies_is_not_gone_on_with_afresh(

@@ -103,6 +103,8 @@ _FIND = text("""
         pieces
     FROM embedding_cache
     WHERE model_version_id = :model_version_id AND kind = :kind AND sent_hash = ANY(:sent_hashes)
+        AND (CAST(:since AS timestamptz) IS NULL
+            OR run_id IN (SELECT id FROM runs WHERE started_at >= :since))
 """)
 
 
@@ -111,13 +113,20 @@ async def find(
     model_version_id: UUID,
     kind: Kind,
     sent_hashes: Sequence[bytes],
+    *,
+    since: datetime | None = None,
 ) -> dict[bytes, CachedVector]:
-    """Find the vectors of texts, by the hashes of what is sent for them."""
+    """Find the vectors of texts, by the hashes of what is sent for them; see ``known``."""
     if not sent_hashes:
         return {}
     rows = await connection.execute(
         _FIND,
-        {"model_version_id": model_version_id, "kind": kind, "sent_hashes": list(sent_hashes)},
+        {
+            "model_version_id": model_version_id,
+            "kind": kind,
+            "sent_hashes": list(sent_hashes),
+            "since": since,
+        },
     )
     return {
         row["sent_hash"]: CachedVector(
@@ -130,6 +139,8 @@ async def find(
 _KNOWN = text("""
     SELECT sent_hash FROM embedding_cache
     WHERE model_version_id = :model_version_id AND kind = :kind AND sent_hash = ANY(:sent_hashes)
+        AND (CAST(:since AS timestamptz) IS NULL
+            OR run_id IN (SELECT id FROM runs WHERE started_at >= :since))
 """)
 
 
@@ -138,10 +149,31 @@ async def known(
     model_version_id: UUID,
     kind: Kind,
     sent_hashes: Sequence[bytes],
+    *,
+    since: datetime | None = None,
 ) -> set[bytes]:
-    """Say of which texts a vector is kept."""
-    values = {"model_version_id": model_version_id, "kind": kind, "sent_hashes": list(sent_hashes)}
+    """Say of which texts a vector is kept that no run from before ``since`` made."""
+    values = {
+        "model_version_id": model_version_id,
+        "kind": kind,
+        "sent_hashes": list(sent_hashes),
+        "since": since,
+    }
     return set(await connection.scalars(_KNOWN, values))
+
+
+_FORGET = text("""
+    DELETE FROM embedding_cache WHERE model_version_id = :model_version_id
+        AND run_id IN (SELECT id FROM runs WHERE started_at < :before)
+""")
+
+
+async def forget_before(
+    connection: AsyncConnection, model_version_id: UUID, before: datetime
+) -> int:
+    """Delete what runs from before a moment made with a model version; say how many it was."""
+    values = {"model_version_id": model_version_id, "before": before}
+    return (await connection.execute(_FORGET, values)).rowcount
 
 
 _AGED = text("""
@@ -269,13 +301,18 @@ class VectorCache:
         """Bytes that may be added before it is seen again whether they are too many."""
 
     async def find(
-        self, model_version_id: UUID, kind: Kind, sent_hashes: Sequence[bytes]
+        self,
+        model_version_id: UUID,
+        kind: Kind,
+        sent_hashes: Sequence[bytes],
+        *,
+        since: datetime | None = None,
     ) -> dict[bytes, CachedVector]:
         """Find the vectors of texts; whoever takes one over sees that it hashes to what it says."""
         if not self._most_bytes or not sent_hashes:
             return {}
         async with reading(self._engine) as connection:
-            return await find(connection, model_version_id, kind, sent_hashes)
+            return await find(connection, model_version_id, kind, sent_hashes, since=since)
 
     async def put(
         self, model_version_id: UUID, kind: Kind, vectors: Sequence[CachedVector]

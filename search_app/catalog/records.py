@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -117,12 +117,18 @@ async def embedded(
 
 
 async def reusable(
-    connection: AsyncConnection, model_version_id: UUID, store: str, sent_hashes: Sequence[bytes]
+    connection: AsyncConnection,
+    model_version_id: UUID,
+    store: str,
+    sent_hashes: Sequence[bytes],
+    *,
+    since: datetime | None = None,
 ) -> dict[bytes, VectorRecord]:
     """Find, for texts sent before to the same model version, a vector that can be copied.
 
-    Only vectors in the same store are offered, and none of chunks that are on their way out. Of
-    several it is the one that was embedded last: others may be what was embedded wrongly before.
+    Only vectors in the same store are offered, none of chunks that are on their way out, and none
+    of runs from before ``since``. Of several it is the one that was embedded last: others may be
+    what was embedded wrongly before.
     """
     statement = (
         select(*vector_records.c)
@@ -134,6 +140,7 @@ async def reusable(
         .where(indexes.c.store == store)
         .where(indexes.c.state != IndexState.RETIRED.value)
         .where(chunks.c.state != "deleting")
+        .where(true() if since is None else runs.c.started_at >= since)
         .ext(distinct_on(vector_records.c.sent_hash))
         .order_by(
             vector_records.c.sent_hash,

@@ -87,6 +87,18 @@ async def finish(
     )
 
 
+async def built_afresh(connection: AsyncConnection, index_id: UUID) -> bool:
+    """Say whether an index was to have only vectors that were embedded for it or since."""
+    statement = (
+        select(runs.c.id)
+        .where(runs.c.kind == REINDEX)
+        .where(runs.c.index_id == index_id)
+        .where(runs.c.configuration["fresh"].as_boolean())
+        .limit(1)
+    )
+    return (await connection.execute(statement)).first() is not None
+
+
 async def goes_on(connection: AsyncConnection, run_id: UUID) -> bool:
     """Say whether a run neither ended nor was marked as interrupted."""
     statement = select(runs.c.status).where(runs.c.id == run_id)
