@@ -12,6 +12,7 @@ from search_app.bootstrap import Services
 from search_app.catalog import cutting, indexes
 from search_app.catalog.cutting import StoredDocument
 from search_app.catalog.engine import transaction
+from search_app.filters import given_fields
 from search_app.types import Chunking, Collection, Index
 
 DOCUMENTS = 32
@@ -81,6 +82,6 @@ def _cut(
     spans = chunk(loaded, index.chunking, services.tokens)
     return _Cut(
         document=document,
-        content_hash=content_hash(loaded, document.fields, names),
+        content_hash=content_hash(loaded, given_fields(document.fields), names),
         chunks=plan_chunks(index.collection_id, loaded, index.chunking, spans),
     )

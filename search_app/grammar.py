@@ -7,6 +7,7 @@ r"""How filters are written: one grammar for command line, API and page.
     date=2024-05                         within that month; date>2024 is after that year
     meta.author="Sato, Ken"              a value with commas, parentheses or the words and, or
     meta."Page count"<100                a name with spaces or comparison signs
+    suggested.topic=sports               a label that was predicted; meta.topic is what was given
     (language=ja or language=en) and not folder=drafts
 
 ``not`` binds closest, then ``and``, then ``or``. Several filters must all hold. A value without
@@ -24,6 +25,7 @@ from typing import cast
 from search_app.errors import InvalidInputError
 from search_app.filters import (
     FIELDS,
+    SUGGESTED,
     And,
     AnyOf,
     Compare,
@@ -44,7 +46,9 @@ MOST_COMPARISONS = 200
 DEEPEST = 10
 """Most parentheses and ``not`` within each other."""
 
-_NAME = re.compile(r'meta\."(?P<quoted>(?:[^"\\]|\\.)*)"|[^=!<>\s()"][^=!<>\s]*', re.DOTALL)
+_NAME = re.compile(
+    r'(?P<part>meta|suggested)\."(?P<quoted>(?:[^"\\]|\\.)*)"|[^=!<>\s()"][^=!<>\s]*', re.DOTALL
+)
 _COMPARISON = re.compile(r"\s*(!=|>=|<=|=|>|<)\s*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _SPACE = re.compile(r"\s*")
@@ -57,6 +61,9 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?(?:-([0-9]{2}))?")
 _PLAIN_NAME = re.compile(r'[^=!<>\s"\\]+')
 _PLAIN_VALUE = re.compile(r'[^=<>\s(),"\\]+')
+
+_PARTS = ("meta.", f"{SUGGESTED}.")
+"""What a name of anybody's may follow."""
 
 _EXAMPLE = "write for example language=ja, type=pdf,markdown or meta.year>=2020"
 _QUOTE = 'a value with and, or, commas or parentheses stands in quotes: source="a, b.md"'
@@ -107,9 +114,9 @@ def read_choice(text: str) -> tuple[str, tuple[str, ...]] | None:
 
 def write_choice(field: str, values: Sequence[str]) -> str:
     """Write what ``read_choice`` reads, quotes only where needed: 2020 is text and number alike."""
-    name = field.removeprefix("meta.")
-    if name != field and _PLAIN_NAME.fullmatch(name) is None:
-        field = f"meta.{_quoted(name)}"
+    part, dot, name = field.partition(".")
+    if dot and _PLAIN_NAME.fullmatch(name) is None:
+        field = f"{part}.{_quoted(name)}"
     written = (value if _PLAIN_VALUE.fullmatch(value) else _quoted(value) for value in values)
     return f"{field}={','.join(written)}"
 
@@ -192,10 +199,12 @@ class _Reader:
                 f"{self._shown(start)} is not FIELD=VALUE; {_EXAMPLE}; {_QUOTE}", start
             )
         quoted = name["quoted"]
-        field = name[0] if quoted is None else f"meta.{_unescaped(quoted)}"
-        if field not in FIELDS and not (field.startswith("meta.") and name[0] != "meta."):
+        field = name[0] if quoted is None else f"{name['part']}.{_unescaped(quoted)}"
+        if field not in FIELDS and not (field.startswith(_PARTS) and name[0] not in _PARTS):
             known = ", ".join(FIELDS)
-            raise self._refused(f"no field {field[:40]!r}; use {known} or meta.NAME", start)
+            raise self._refused(
+                f"no field {field[:40]!r}; use {known}, meta.NAME or suggested.NAME", start
+            )
         if self._text[self._at : self._at + 1] in ("=", "<", ">"):
             raise self._refused(
                 f"{self._text[comparison.start(1) : self._at + 1]!r} is no comparison; "

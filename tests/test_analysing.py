@@ -16,6 +16,7 @@ from ingest.analysing.asking import analyse
 from ingest.analysing.labelling import withdraw_label
 from ingest.cli import app as commands
 from ingest.pipeline import IngestRequest, ingest
+from ingest.reconcile import reconcile
 from search_app.analysis.vectors import load
 from search_app.bootstrap import Services, open_services
 from search_app.catalog import analyses
@@ -218,6 +219,84 @@ def test_suggestions_are_withdrawn_and_replaced(site: Settings) -> None:
     assert values == {"boats", "stars"}
 
 
+def test_searches_filter_by_what_is_suggested_apart_from_what_is_given(
+    site: Settings, client: TestClient
+) -> None:
+    def titles(*filters: str, mode: str = "semantic") -> set[str]:
+        body = {"query": "star", "mode": mode, "k": 50, "filters": list(filters)}
+        answer = client.post("/api/v1/search", json=body)
+        assert answer.status_code == 200, answer.text
+        return {hit["document"]["id"] for hit in answer.json()["hits"]}
+
+    listed = client.get("/api/v1/suggestions", params={"name": "topic", "limit": 100}).json()
+    of_sky = {each["document_id"] for each in listed["suggestions"] if each["value"] == "sky"}
+    assert of_sky
+    assert titles("suggested.topic=sky") == of_sky
+    given = titles("meta.topic=sky")
+    assert given
+    assert not given & of_sky
+    assert titles("suggested.topic=sky or meta.topic=sky") == given | of_sky
+    facets = client.get("/api/v1/facets").json()
+    assert not any("suggested" in facet["field"] for facet in facets["facets"])
+    counted = {facet["field"]: facet for facet in facets["facets"]}["meta.topic"]
+    assert sum(value["documents"] for value in counted["values"]) == 27
+    narrowed = client.get("/api/v1/facets", params={"filter": "suggested.topic=sky"}).json()
+    assert narrowed["documents"] == len(of_sky)
+    page = client.get("/", params={"q": "star", "filter": "suggested.topic=sky"})
+    assert page.status_code == 200
+
+    async def audited() -> tuple[int, int]:
+        async with open_services(site) as services:
+            assert (await reconcile(services)).faults == 0
+            await analyse(services, "default", "labels", {"name": "spare", **_ZERO_SHOT})
+            assert (await reconcile(services)).faults == 0
+            many = len(await found(services, "suggested.spare=boats,stars"))
+            await withdraw_label(services, "default", "spare")
+            assert (await reconcile(services)).faults == 0
+            return many, len(await found(services, "suggested.spare=boats,stars"))
+
+    async def found(services: Services, written: str) -> list[Any]:
+        request = SearchRequest(query="star", mode="semantic", k=100, filters=[written])
+        return list((await services.searcher.search(request)).hits)
+
+    assert run_apart(audited()) == (40, 0)
+    assert titles("suggested.topic=sky") == of_sky
+
+
+def test_a_document_read_again_keeps_what_is_suggested(
+    postgres_url: str, template: str, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    path = tmp_path / "notes.jsonl"
+
+    async def work(settings: Settings) -> list[int]:
+        numbers = []
+        async with open_services(settings) as services:
+            await ingest(services, IngestRequest(arguments=[str(path)]))
+            await analyse(services, "default", "labels", {"name": "about", **_ZERO_SHOT})
+            for old, new in (("", ""), ('"ferry', '"The ferry'), ('"weight"', '"mass"')):
+                path.write_text(path.read_text(encoding="utf-8").replace(old, new), "utf-8")
+                await ingest(services, IngestRequest(arguments=[str(path)], force=True))
+                request = SearchRequest(
+                    query="star", mode="semantic", k=100, filters=["suggested.about=boats,stars"]
+                )
+                numbers.append(len((await services.searcher.search(request)).hits))
+                assert (await reconcile(services)).faults == 0
+        return numbers
+
+    with cloned(postgres_url, template) as database_url:
+        settings = load_settings(
+            DATABASE_URL=database_url, data_dir=tmp_path / "data", embedder="hashing:64"
+        )
+        assert run_apart(work(settings)) == [40, 40, 40]
+
+
+_ZERO_SHOT = {
+    "method": "zero-shot",
+    "labels": ["boats: ferry harbour quay ship", "stars: telescope planet galaxy moon"],
+}
+
+
 def test_diversity_of_all_of_a_search_and_of_years(site: Settings) -> None:
     everything = done(site, "diversity", by="year").numbers
     assert [group["name"] for group in everything["groups"]] == ["2020", "2021"]
@@ -342,7 +421,8 @@ def test_pages_show_what_the_api_says(client: TestClient, language: str) -> None
     assert ATTACK not in members.text
     shown = client.get(f"/outliers?analysis={outliers['id']}")
     assert "All rights reserved" in shown.text
-    assert 'name="source"' in shown.text
+    assert 'name="passage"' in shown.text
+    assert 'formaction="/exclusions"' in shown.text
     assert f"{labels['numbers']['r2']['value']:.3f}" in client.get(f"/labels/{labels['id']}").text
     suggested = client.get("/api/v1/suggestions?name=topic").json()["suggestions"][0]
     listed = client.get("/labels")

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search_app.errors import InvalidInputError
-from search_app.filters import And, Compare, Comparison, Condition, Not, Or, passes
+from search_app.filters import And, AnyOf, Compare, Comparison, Condition, Filter, Not, Or, passes
 from search_app.grammar import (
     DEEPEST,
     LONGEST_FILTER,
@@ -355,3 +355,17 @@ def test_choices_need_quotes_for_little() -> None:
 )
 def test_other_filters_are_no_choices(text: str) -> None:
     assert read_choice(text) is None
+
+
+def test_suggested_labels_have_a_name_of_their_own() -> None:
+    assert parse_filter(["suggested.topic=sea"]) == Filter(
+        conditions=(AnyOf(field="suggested.topic", values=("sea",)),)
+    )
+    assert parse_filter(['suggested."my topic"=sea']) == Filter(
+        conditions=(AnyOf(field="suggested.my topic", values=("sea",)),)
+    )
+    assert write_choice("suggested.my topic", ["a, b"]) == 'suggested."my topic"="a, b"'
+    assert read_choice(write_choice("suggested.a b", ["c"])) == ("suggested.a b", ("c",))
+    for wrong in ("suggested=sea", "suggested.=sea", "meta.=sea", "guessed.topic=sea"):
+        with pytest.raises(InvalidInputError):
+            parse_filter([wrong])

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import numpy as np
 
+from ingest.analysing import suggesting
 from ingest.analysing.common import Done, Scope, counted, keep, vectors_of
 from search_app.analysis import labels as labelling
 from search_app.analysis import regression
@@ -18,7 +19,7 @@ from search_app.analysis.requirements import require_passages, require_scikit_le
 from search_app.analysis.vectors import VectorSet
 from search_app.bootstrap import Services
 from search_app.catalog import analyses, collections
-from search_app.catalog.engine import reading, transaction
+from search_app.catalog.engine import reading
 from search_app.errors import InvalidInputError
 from search_app.retrieval import SearchRequest
 from search_app.types import JSON, Matrix
@@ -114,18 +115,17 @@ async def label(services: Services, request: LabelRequest, *, job_id: int | None
         job_id=job_id,
     )
     if request.suggest:
-        async with transaction(services.engine) as connection:
-            await analyses.suggest(
-                connection,
-                collection_id=vectors.target.collection.id,
-                name=request.name,
-                method=request.method,
-                analysis_id=done.id,
-                labels={
-                    task.document_ids[place]: value
-                    for place, value in zip(task.wanted, outcome.values, strict=True)
-                },
-            )
+        await suggesting.suggest(
+            services,
+            vectors.target.collection,
+            name=request.name,
+            method=request.method,
+            analysis_id=done.id,
+            labels={
+                task.document_ids[place]: value
+                for place, value in zip(task.wanted, outcome.values, strict=True)
+            },
+        )
     return done
 
 
@@ -322,6 +322,6 @@ async def withdraw_label(services: Services, collection: str, name: str) -> int:
     Raises:
         NotFoundError: there is no such collection.
     """
-    async with transaction(services.engine) as connection:
+    async with reading(services.engine) as connection:
         known = await collections.get(connection, collection)
-        return await analyses.withdraw(connection, known.id, name)
+    return await suggesting.withdraw(services, known, name)

@@ -13,7 +13,7 @@ from search_app.catalog import analyses, serving
 from search_app.catalog.engine import reading
 from search_app.catalog.serving import Serving
 from search_app.errors import InvalidInputError
-from search_app.filters import Filter, field_values, passes
+from search_app.filters import SUGGESTED, Filter, field_values, passes
 from search_app.stores.base import VectorStore
 from search_app.types import JSON, Matrix, Vector
 
@@ -88,9 +88,12 @@ class VectorSet:
         return [values[0] if len(values) == 1 else None for values in found]
 
     def _known(self) -> str:
-        names = {f"meta.{name}" for fields in self.fields for name in fields.get("meta") or {}} | {
-            name for fields in self.fields for name in fields if name != "meta"
-        }
+        names = {
+            f"{part}.{name}"
+            for fields in self.fields
+            for part in ("meta", SUGGESTED)
+            for name in fields.get(part) or {}
+        } | {name for fields in self.fields for name in fields if name not in ("meta", SUGGESTED)}
         return f"there are {', '.join(sorted(names)[:20])}" if names else "there are none at all"
 
     def passing(self, given: Filter | None) -> "VectorSet":

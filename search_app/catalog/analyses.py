@@ -314,6 +314,24 @@ _SUGGEST = text("""
     WHERE EXISTS (SELECT FROM documents WHERE documents.id = given.document_id)
 """)
 
+# Beside what is given, as filters.py has it, so that searches can filter by them.
+_SHOW = text("""
+    UPDATE documents SET fields = jsonb_set(
+        CASE WHEN jsonb_exists(fields, 'suggested') THEN fields
+            ELSE fields || CAST('{"suggested": {}}' AS jsonb) END,
+        ARRAY['suggested', CAST(:name AS text)], given.value
+    )
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:labels AS jsonb[])) AS given (document_id, value)
+    WHERE documents.id = given.document_id
+""")
+_HIDE = text("""
+    UPDATE documents SET fields = CASE
+        WHEN (fields->'suggested') - CAST(:name AS text) = CAST('{}' AS jsonb)
+            THEN fields - 'suggested'
+        ELSE jsonb_set(fields, '{suggested}', (fields->'suggested') - CAST(:name AS text)) END
+    WHERE collection_id = :collection_id AND jsonb_exists(fields->'suggested', :name)
+""")
+
 
 async def suggest(
     connection: AsyncConnection,
@@ -323,34 +341,43 @@ async def suggest(
     method: str,
     analysis_id: UUID,
     labels: Mapping[UUID, tuple[JSON, float | None]],
-) -> None:
+) -> list[UUID]:
     """Keep labels for documents, in place of all that were suggested under that name before.
 
     Given metadata is elsewhere and stays as it is.
+
+    Returns:
+        The documents that had one before.
     """
-    await withdraw(connection, collection_id, name)
+    before = await withdraw(connection, collection_id, name)
+    values = {
+        "name": name,
+        "ids": list(labels),
+        "labels": [json.dumps(value) for value, _ in labels.values()],
+    }
     await connection.execute(
         _SUGGEST,
         {
-            "name": name,
+            **values,
             "method": method,
             "analysis_id": analysis_id,
-            "ids": list(labels),
-            "labels": [json.dumps(value) for value, _ in labels.values()],
             "probabilities": [probability for _, probability in labels.values()],
         },
     )
+    await connection.execute(_SHOW, values)
+    return before
 
 
-async def withdraw(connection: AsyncConnection, collection_id: UUID, name: str) -> int:
-    """Take back all that is suggested under a name in a collection; say how many it were."""
+async def withdraw(connection: AsyncConnection, collection_id: UUID, name: str) -> list[UUID]:
+    """Take back all that is suggested under a name in a collection; say for which documents."""
     own = select(documents.c.id).where(documents.c.collection_id == collection_id)
     result = await connection.execute(
         delete(label_suggestions)
         .where(label_suggestions.c.name == name, label_suggestions.c.document_id.in_(own))
         .returning(label_suggestions.c.document_id)
     )
-    return len(result.all())
+    await connection.execute(_HIDE, {"collection_id": collection_id, "name": name})
+    return list(result.scalars())
 
 
 async def suggestions(

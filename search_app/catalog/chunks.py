@@ -221,6 +221,19 @@ async def ids_by_document(
     return found
 
 
+async def fields_of(
+    connection: AsyncConnection, document_ids: Sequence[UUID], chunking: str
+) -> dict[UUID, Mapping[str, JSON]]:
+    """Give what passages of documents can be filtered by, for those of a chunking."""
+    statement = (
+        select(chunks.c.id, documents.c.fields)
+        .join(documents, documents.c.id == chunks.c.document_id)
+        .where(chunks.c.document_id == func.any(list(document_ids)))
+        .where(chunks.c.chunking == chunking)
+    )
+    return {row.id: row.fields for row in await connection.execute(statement)}
+
+
 async def put_pending(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert chunks as pending; a chunk that is there stays as it is.
 
