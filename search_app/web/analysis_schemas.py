@@ -7,19 +7,20 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from search_app.catalog.analyses import CLUSTERS, DIVERSITY, LABELS, OUTLIERS
+from search_app.catalog.analyses import CLUSTERS, DIVERSITY, LABELS, MAP, OUTLIERS
 from search_app.errors import InvalidInputError
 from search_app.types import JSON
 from search_app.web.analysis_examples import EXAMPLES
 from search_app.web.schemas import Model
 
-AnalysisKind = Literal["clusters", "outliers", "diversity", "labels"]
+AnalysisKind = Literal["clusters", "outliers", "diversity", "labels", "map"]
 
 OPTIONS: Mapping[str, frozenset[str]] = {
     CLUSTERS: frozenset({"method", "number", "field", "repeats"}),
     OUTLIERS: frozenset({"k", "cosine"}),
     DIVERSITY: frozenset({"query", "k", "mmr", "by"}),
     LABELS: frozenset({"name", "method", "labels", "group", "suggest"}),
+    MAP: frozenset({"method", "neighbours"}),
 }
 """What may be asked of each kind, besides an index, filters and a seed."""
 
@@ -49,7 +50,7 @@ class AskForAnalysis(Model):
         str | None,
         Field(
             description="Clusters: kmeans, agglomerative, hdbscan. Labels: zero-shot, knn, "
-            "logistic, forest; for numbers ridge, forest-regression"
+            "logistic, forest; for numbers ridge, forest-regression. Map: umap, pca"
         ),
     ] = None
     number: Annotated[
@@ -58,6 +59,9 @@ class AskForAnalysis(Model):
     ] = None
     field: Annotated[
         str | None, Field(description="Clusters are compared with it: meta.group, language")
+    ] = None
+    neighbours: Annotated[
+        int | None, Field(ge=2, le=100, description="Map: passages that stay near one by umap")
     ] = None
     repeats: Annotated[int | None, Field(ge=0, le=50, description="By which stability is told")] = (
         None
