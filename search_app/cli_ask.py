@@ -263,6 +263,8 @@ def _print_sentence(sentence: "Sentence") -> None:
     match sentence.state:
         case "quoted":
             line = f"“{' '.join(sentence.text.split())}” {marks}"
+        case "removed":
+            line = f"(from a document that has been removed) {marks}"
         case "unsupported":
             line = f"{sentence.text}  (no source)"
         case _:
@@ -275,6 +277,9 @@ def _print_end(answer: "Answer") -> None:
     typer.echo("")
     for passage in answer.passages:
         if cited and passage.number not in cited:
+            continue
+        if passage.removed_at is not None:
+            typer.echo(f"[{passage.number}] removed on {passage.removed_at:%Y-%m-%d}")
             continue
         where = " › ".join(passage.heading_path) or passage.document.title
         page = f" · page {passage.page}" if passage.page else ""

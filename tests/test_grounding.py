@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from uuid import UUID, uuid4
 
@@ -152,6 +153,24 @@ def test_what_overlapping_chunks_share_stands_there_once() -> None:
     assert found.text == text[:22]
 
 
+@pytest.mark.parametrize(
+    ("paths", "headings"),
+    [
+        ([("Guide", "Hours"), ("Guide", "Light")], ("Guide", "Hours / Light")),
+        ([("Guide", "Hours"), ("Guide", "Hours")], ("Guide", "Hours")),
+        ([("Guide",), ("Guide", "Light")], ("Guide",)),
+        ([(), ("Guide",)], ()),
+        ([("A", "x"), ("B", "y"), ("A", "z")], ("A / B",)),
+    ],
+)
+def test_a_passage_of_several_sections_has_the_headings_of_all(
+    paths: Sequence[tuple[str, ...]], headings: tuple[str, ...]
+) -> None:
+    hits = [replace(hit(place, 1, place), heading_path=path) for place, path in enumerate(paths, 1)]
+    [one] = merged(hits, spans_of(hits))
+    assert tuple(one.heading_path) == headings
+
+
 def test_long_documents_leave_room_for_others_and_the_budget_holds() -> None:
     hits = [hit(rank, 1, 2 * rank) for rank in range(1, 9)] + [hit(9, 2, 0)]
 
@@ -184,6 +203,32 @@ async def test_a_sentence_is_quoted_once_and_in_the_order_of_reading() -> None:
     assert [each.text for each in found if isinstance(each, Sentence)] == [
         "The keeper writes at night."
     ]
+
+
+async def quoted(query: str, text: str) -> list[Sentence]:
+    async def similar(_: Sequence[str]) -> None:
+        return None
+
+    task = Task(
+        question=query, query=query, passages=[passage(1, text)], conversation=(), similar=similar
+    )
+    return [each async for each in Extractive().write(task) if isinstance(each, Sentence)]
+
+
+async def test_quotations_read_as_prose_and_name_the_exact_place() -> None:
+    text = "The keeper writes\n  the weather into\na blue book."
+    [english] = await quoted("keeper weather", text)
+    assert english.text == "The keeper writes the weather into a blue book."
+    assert (english.quote_start, english.quote_end) == (0, len(text))
+    [japanese] = await quoted("図書館の休館日", "図書館は毎週月曜日に\n休館します。")
+    assert japanese.text == "図書館は毎週月曜日に休館します。"
+
+
+async def test_code_is_quoted_only_where_there_is_nothing_else() -> None:
+    code = "```python\nkeeper = open_keeper_book()\nkeeper.write(weather)\n```"
+    [prose] = await quoted("keeper writes weather", f"Write the weather down.\n\n{code}\n")
+    assert prose.text == "Write the weather down."
+    assert all("keeper" in each.text for each in await quoted("keeper", f"{code}\n"))
 
 
 async def test_meaning_may_outweigh_words() -> None:

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import select, text
 
 from ingest.pipeline import IngestRequest, ingest
+from search_app import jobs
 from search_app.access.principal import NOBODY, Principal, acting_as
 from search_app.access.scopes import Scope
 from search_app.bootstrap import Services
-from search_app.catalog import collections, runs
+from search_app.catalog import collections, deletion, runs
 from search_app.catalog.engine import reading, transaction
 from search_app.catalog.tables import collections as collection_table
 from search_app.catalog.tables import metadata
@@ -82,6 +83,34 @@ async def test_who_is_limited_can_neither_take_nor_make_a_collection(
                     await collections.get_or_create(connection, name)
     async with reading(services.engine) as connection:
         assert await collections.check_open(connection, "new") is None
+
+
+async def test_jobs_of_a_deleted_collection_are_not_those_of_a_later_one_of_its_name(
+    services: Services, two: tuple[Collection, Collection]
+) -> None:
+    old = await jobs.enqueue_retry(services.engine, collection="one")
+    with limited_to(two[0].id):
+        assert [job.id for job in await jobs.listing(services.engine)] == [old.id]
+    with limited_to(two[1].id):
+        assert await jobs.listing(services.engine) == []
+    await jobs.cancel(services.engine, old.id)
+    async with transaction(services.engine) as connection:
+        await deletion.finish(connection, two[0])
+        made = await collections.get_or_create(connection, "one")
+    new = await jobs.enqueue_retry(services.engine, collection="one")
+    with limited_to(made.id):
+        assert [job.id for job in await jobs.listing(services.engine)] == [new.id]
+        with pytest.raises(NotFoundError, match=f"no job {old.id}"):
+            await jobs.get(services.engine, old.id)
+    assert [job.id for job in await jobs.listing(services.engine)] == [new.id, old.id]
+
+
+async def test_the_job_that_makes_a_collection_is_one_of_its_jobs(services: Services) -> None:
+    job = await jobs.enqueue_ingest(services.engine, collection="new", arguments=["/notes"])
+    async with transaction(services.engine) as connection:
+        made = await collections.get_or_create(connection, "new")
+    with limited_to(made.id):
+        assert (await jobs.get(services.engine, job.id)).collection == "new"
 
 
 async def test_queries_that_have_with_queries_of_their_own_are_narrowed_too(

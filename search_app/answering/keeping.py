@@ -1,6 +1,7 @@
 """Answers to and from the JSON that the catalog keeps: what comes back is equal to what went in."""
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -69,11 +70,16 @@ def _passage_json(passage: PassageGiven) -> JSON:
         "document": {**asdict(passage.document), "id": str(passage.document.id)},
         "heading_path": list(passage.heading_path),
         "scores": dict(passage.scores),
+        "removed_at": passage.removed_at and passage.removed_at.isoformat(),
     }
 
 
 def _sentence_json(sentence: Sentence) -> JSON:
     return {**vars(sentence), "citations": list(sentence.citations)}
+
+
+def _moment(written: str | None) -> datetime | None:
+    return None if written is None else datetime.fromisoformat(written)
 
 
 def _passage(row: JSON) -> PassageGiven:
@@ -83,5 +89,7 @@ def _passage(row: JSON) -> PassageGiven:
             "chunk_ids": tuple(UUID(chunk_id) for chunk_id in row["chunk_ids"]),
             "document": DocumentRef(**{**row["document"], "id": UUID(row["document"]["id"])}),
             "heading_path": tuple(row["heading_path"]),
+            # Answers that were kept before documents could be removed from them say nothing.
+            "removed_at": _moment(row.get("removed_at")),
         }
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from uuid import UUID
 
 from search_app.answering.types import PassageGiven
@@ -107,12 +108,24 @@ def _joined(hits: Sequence[Hit], spans: Mapping[UUID, Span]) -> PassageGiven:
         text=text,
         char_start=start,
         char_end=end,
-        heading_path=tuple(hits[0].heading_path),
+        heading_path=_headings([tuple(hit.heading_path) for hit in hits]),
         page=hits[0].page,
         rank=best.rank,
         score=best.score,
         scores=dict(best.scores),
     )
+
+
+def _headings(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Give the headings that all parts share, then those next below in which they differ."""
+    shared = paths[0]
+    for path in paths[1:]:
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(shared, path, strict=False))
+        shared = tuple(one for one, _ in same)
+    if shared in paths:
+        return paths[0] if len(set(paths)) == 1 else shared
+    below = dict.fromkeys(path[len(shared)] for path in paths)
+    return (*shared, " / ".join(below))
 
 
 def _fitted(

@@ -46,11 +46,20 @@ SAMPLE = 200
 THRESHOLD = 0.5
 """What found passages must reach, unless the settings say."""
 
-WEIGHTS = (-5.0, 1.4, 5.0)
-"""Constant, weight of the distance and of the coverage in the log odds."""
 
-BY_DISTANCE = (-3.5, 1.5)
-"""Constant and weight of the distance, where words say nothing."""
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Log odds: constant, weight of the distance and, where words say something, of the coverage.
+
+    ``by_distance`` is for questions in another language than the nearest passage.
+    """
+
+    both: tuple[float, float, float]
+    by_distance: tuple[float, float]
+
+
+RULE = Rule(both=(-5.0, 1.4, 5.0), by_distance=(-3.5, 1.5))
+"""Fitted on all golden sets, and rounded."""
 
 USUAL_DISTANCE = 2.2
 """Stands for a distance that is not known: what answerable and other questions have alike."""
@@ -249,7 +258,9 @@ class Backgrounds:
         return min(share / whole.mass, 1.0) if whole.mass > 0 else 1.0
 
 
-def value_of(distance: float | None, covered: float | None, *, is_crossed: bool = False) -> float:
+def value_of(
+    distance: float | None, covered: float | None, *, is_crossed: bool = False, rule: Rule = RULE
+) -> float:
     """Weigh both into a number from 0 to 1.
 
     With neither there is nothing to hold against an answer.
@@ -257,9 +268,9 @@ def value_of(distance: float | None, covered: float | None, *, is_crossed: bool 
     if distance is None and covered is None:
         return 1.0
     if distance is not None and (covered is None or is_crossed):
-        constant, of_distance = BY_DISTANCE
+        constant, of_distance = rule.by_distance
         return _likely(constant + of_distance * distance)
-    constant, of_distance, of_coverage = WEIGHTS
+    constant, of_distance, of_coverage = rule.both
     known = USUAL_DISTANCE if distance is None else distance
     return _likely(constant + of_distance * known + of_coverage * (covered or 0.0))
 

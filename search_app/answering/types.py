@@ -8,11 +8,12 @@ from uuid import UUID
 
 from search_app.types import DocumentRef, Mode, Notice
 
-State = Literal["cited", "quoted", "unsupported", "note"]
+State = Literal["cited", "quoted", "unsupported", "note", "removed"]
 """What a sentence rests on.
 
 ``cited`` sentences name passages, ``quoted`` ones are a passage's own words, ``unsupported`` ones
-name nothing; a ``note`` is not the model's but the program's, about the answer.
+name nothing; a ``note`` is not the model's but the program's, about the answer. A ``removed`` one
+had a passage whose document has been removed since; its text is gone.
 """
 
 Outcome = Literal["answered", "not_found", "no_passages", "stopped", "cut", "broken_off"]
@@ -60,7 +61,8 @@ class PassageGiven:
 
     ``chunk_ids`` are its chunks in reading order: neighbours that were found are one passage.
     ``char_start`` to ``char_end`` is its place in the text of the document. ``rank`` and ``score``
-    are those of its best chunk; ``scores`` too.
+    are those of its best chunk; ``scores`` too. ``removed_at`` is when the document was removed, of
+    a kept answer: its text is gone then.
     """
 
     number: int
@@ -75,6 +77,7 @@ class PassageGiven:
     score: float
     scores: Mapping[str, float] = field(default_factory=dict)
     tokens: int = 0
+    removed_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Text, cast, insert, select, text
+from sqlalchemy import Select, Text, cast, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog.tables import answers, collections
+from search_app.catalog import removed
+from search_app.catalog.tables import answers, collections, documents
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.types import JSON, Collection
 
@@ -56,7 +57,16 @@ class ListedAnswer:
 async def keep(connection: AsyncConnection, answer: KeptAnswer) -> None:
     """Write an answer."""
     values = {name: value for name, value in vars(answer).items() if name != "collection"}
-    await connection.execute(insert(answers).values(**values))
+    named = removed.documents_of(answer.passages)
+    there = select(documents.c.id).where(
+        documents.c.id == func.any(list(named)), documents.c.state != "deleting"
+    )
+    # Held, so that what is removed meanwhile finds the answer or is found here to be gone.
+    held = await connection.scalars(there.with_for_update(read=True, of=documents))
+    gone = named - set(held)
+    await connection.execute(insert(answers).values(**values, document_ids=sorted(named)))
+    if gone:
+        await removed.from_answers(connection, sorted(gone))
 
 
 async def get(connection: AsyncConnection, answer_id: UUID) -> KeptAnswer:
@@ -157,7 +167,8 @@ async def forget_old(connection: AsyncConnection, *, days: int, most: int) -> in
 
 
 def _select() -> Select[Any]:
-    return select(*answers.c, collections.c.name.label("collection")).join(
+    columns = [column for column in answers.c if column.name != "document_ids"]
+    return select(*columns, collections.c.name.label("collection")).join(
         collections, collections.c.id == answers.c.collection_id
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -108,8 +108,18 @@ async def get_or_create(connection: AsyncConnection, name: str) -> Collection:
             )
             found = await check_open(connection, name)
             if found is not None:
+                await connection.execute(_JOBS_OF, {"id": found.id, "name": name})
                 return found
     return await get(connection, name)
+
+
+# Those that are to fill it were asked for before it was there.
+_JOBS_OF = text("""
+    INSERT INTO job_collections (job_id, collection_id)
+    SELECT id, CAST(:id AS uuid) FROM procrastinate_jobs AS jobs
+    WHERE args->>'collection' = :name AND status IN ('todo', 'doing') AND task_name <> 'delete'
+    ON CONFLICT (job_id) DO NOTHING
+""")
 
 
 async def rename(connection: AsyncConnection, collection: Collection, name: str) -> Collection:

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.catalog import removed
 from search_app.catalog.bulk import insert_rows
 from search_app.catalog.tables import collections, documents, sources
 from search_app.errors import NotFoundError
@@ -238,12 +239,16 @@ async def of_source(connection: AsyncConnection, source_id: UUID, limit: int) ->
 
 
 async def begin_deleting(connection: AsyncConnection, document_ids: Sequence[UUID]) -> None:
-    """Take documents out of every list; their rows go once their vectors are gone."""
+    """Take documents out of every list and all that is kept of them; their rows go later.
+
+    That is once their vectors are gone.
+    """
     await connection.execute(
         update(documents)
         .where(documents.c.id == func.any(list(document_ids)))
         .values(state="deleting")
     )
+    await removed.everywhere(connection, document_ids)
 
 
 async def deleting(connection: AsyncConnection, collection: Collection, limit: int) -> list[UUID]:

@@ -210,6 +210,15 @@ job_failures = Table(
     _time("created_at"),
 )
 
+job_collections = Table(
+    "job_collections",
+    metadata,
+    # By id, since a name may be given again; gone with the collection.
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    _reference("collection_id", "collections"),
+    Index("ix_job_collections_collection_id", "collection_id"),
+)
+
 schedules = Table(
     "schedules",
     metadata,
@@ -505,14 +514,17 @@ answers = Table(
     Column("generator_model", Text),
     Column("prompt_version", Text, nullable=False),
     Column("text", Text, nullable=False),
-    # As they were given, texts included: documents change, and what was answered stays.
+    # As they were given, texts included: documents change, and what was answered stays, until
+    # they are removed.
     Column("passages", JSONB, nullable=False),
+    Column("document_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
     Column("sentences", JSONB, nullable=False),
     Column("details", JSONB, nullable=False),
     Column("client", Text, nullable=False),
     _time("created_at"),
     Index("ix_answers_collection_id_created_at", "collection_id", "created_at"),
     Index("ix_answers_index_id", "index_id"),
+    Index("ix_answers_document_ids", "document_ids", postgresql_using="gin"),
 )
 
 reference_queries = Table(

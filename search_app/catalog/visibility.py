@@ -31,8 +31,8 @@ _OF_INDEX = _through("index_id", "indexes")
 _OF_RUN = _through("run_id", "runs")
 _OF_CHECK = _through("check_id", "checks")
 _OF_MODEL = _through("model_version_id", "indexes", "model_version_id")
-_OWN_JOB = "args->>'collection' IN (SELECT name FROM {schema}.collections WHERE id = ANY({ids}))"
-_OF_OWN_JOB = _through("job_id", "procrastinate_jobs", own=_OWN_JOB)
+_OWN_JOB = _through("id", "job_collections", "job_id")
+_OF_OWN_JOB = _through("job_id", "job_collections", "job_id")
 
 NONE = "false"
 
@@ -72,6 +72,7 @@ SEEN: Mapping[str, str] = {
     "procrastinate_jobs": _OWN_JOB,
     "procrastinate_events": _OF_OWN_JOB,
     "job_failures": _OF_OWN_JOB,
+    "job_collections": _OWN,
     # Kept for workers, who see everything.
     "embedding_cache": NONE,
     "api_keys": NONE,

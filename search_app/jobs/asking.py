@@ -335,6 +335,7 @@ async def _enqueue(
     if await connection.scalar(_DELETING, values):
         raise NotFoundError(f"collection {collection!r} is being deleted")
     deferred = await connection.scalar(_DEFER, values)
+    await connection.execute(_OF_COLLECTION, {"job_id": deferred[0], "name": collection})
     return await find(connection, deferred[0])
 
 
@@ -373,6 +374,12 @@ _DELETING = text(
 _DEFER = text(
     "SELECT procrastinate_defer_jobs_v1(ARRAY[CAST(ROW(:queue, :task, 0, :lock, NULL, "
     "CAST(:args AS jsonb), NULL) AS procrastinate_job_to_defer_v1)])"
+)
+
+# Of a collection that is yet to be made, it is known once the job makes it.
+_OF_COLLECTION = text(
+    "INSERT INTO job_collections (job_id, collection_id) "
+    "SELECT :job_id, id FROM collections WHERE name = :name"
 )
 
 _CANCEL = text("SELECT procrastinate_cancel_job_v1(:id, true, false)")

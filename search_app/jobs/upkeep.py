@@ -62,6 +62,7 @@ async def forget_old(connection: AsyncConnection) -> None:
     """Delete jobs that ended long ago, and what was kept of them."""
     await connection.execute(_DELETE_OLD, {"kinds": _OURS, "days": KEPT_DAYS})
     await connection.execute(_FORGET_LOST)
+    await connection.execute(_FORGET_LOST_COLLECTIONS)
 
 
 _STATUSES = {
@@ -115,4 +116,9 @@ _DELETE_OLD = text(
 _FORGET_LOST = text(
     "DELETE FROM job_failures WHERE NOT EXISTS "
     "(SELECT FROM procrastinate_jobs WHERE procrastinate_jobs.id = job_failures.job_id)"
+)
+
+_FORGET_LOST_COLLECTIONS = text(
+    "DELETE FROM job_collections WHERE NOT EXISTS "
+    "(SELECT FROM procrastinate_jobs WHERE procrastinate_jobs.id = job_collections.job_id)"
 )

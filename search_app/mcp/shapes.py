@@ -156,7 +156,7 @@ class AnswerSentence(Given):
         State,
         Field(
             description="cited: names passages; quoted: the words of one; unsupported: names none; "
-            "note: about the answer"
+            "note: about the answer; removed: gone with a document"
         ),
     ]
     support: Annotated[

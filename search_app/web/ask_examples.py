@@ -25,6 +25,7 @@ _PASSAGE: JSON = {
     "score": _HIT["score"],
     "scores": _HIT["scores"],
     "tokens": 24,
+    "removed_at": None,
 }
 _ANSWERED: JSON = {
     "id": _ID,

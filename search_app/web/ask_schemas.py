@@ -79,7 +79,8 @@ class ComparingBody(_Asking):
 class PassageJson(Model):
     """A stretch of a document that the answer was made of; sentences cite it by its number.
 
-    Neighbouring passages that were found are one: ``chunk_ids`` are all of them, in order.
+    Neighbouring passages that were found are one: ``chunk_ids`` are all of them, in order. Where
+    its document was removed since, ``removed_at`` says when, and its text is gone.
     """
 
     number: int
@@ -94,14 +95,16 @@ class PassageJson(Model):
     score: float
     scores: dict[str, float]
     tokens: int
+    removed_at: datetime | None
 
 
 class SentenceJson(Model):
     """A sentence, without the marks of its citations.
 
     ``cited`` names passages, ``quoted`` is the words of one, ``unsupported`` names none; a ``note``
-    is about the answer. ``support`` is how near it is to what it cites, 0 to 1; null where that is
-    not known. ``quote_start`` to ``quote_end`` is its place in the text of the passage.
+    is about the answer; what a ``removed`` one said is gone with a document. ``support`` is how
+    near it is to what it cites, 0 to 1; null where that is not known. ``quote_start`` to
+    ``quote_end`` is its place in the text of the passage.
     """
 
     text: str

@@ -36,7 +36,7 @@ NOTICES = {
 TURNS_CARRIED = 20
 """Turns of a conversation that a follow-up brings along."""
 
-BlockKind = Literal["text", "quote", "note"]
+BlockKind = Literal["text", "quote", "note", "removed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Said:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A paragraph, a quotation or a note; ``lang`` is empty where it is not known."""
+    """A paragraph, a quotation, a note, or what was removed; ``lang`` is empty if not known."""
 
     kind: BlockKind
     lang: str
@@ -172,7 +172,7 @@ def blocks(answer: Answer) -> Iterator[Block]:
 
 def begins_block(sentence: Sentence) -> bool:
     """Say whether a sentence stands apart from the one before it."""
-    return sentence.state in ("quoted", "note") or "\n" in sentence.lead
+    return sentence.state in ("quoted", "note", "removed") or "\n" in sentence.lead
 
 
 def block_of(
@@ -188,6 +188,8 @@ def block_of(
     if sentence.state == "quoted":
         kind = "quote"
         lang = document_lang(languages.get(sentence.citations[0], "und"))
+    elif sentence.state == "removed":
+        kind, lang = "removed", ""
     elif sentence.state == "note":
         kind, lang = "note", wording.language_of(sentence.text)
     marked = whole and sentence.quote_start is not None

@@ -1,10 +1,12 @@
 """An answer without a model: the sentences of the passages that are nearest to the question.
 
-They are quoted word for word, so nothing is said that no document says. Sentences are ranked by
+They are quoted word for word, so nothing is said that no document says; only line breaks within
+them go, the passage has them. Code is quoted where there is nothing else. Sentences are ranked by
 their words and by the embedder of the index, half each; only those that words and the place of
 their passage make likely are embedded, since each costs some milliseconds.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from search_app.answering.generators.base import Generator, Piece, Task
 from search_app.answering.types import PassageGiven, Sentence
-from search_app.lexical import tokens
+from search_app.lexical import SPACELESS, tokens
 from search_app.sentences import sentence_spans
 
 QUOTED = 4
@@ -33,16 +35,21 @@ BELOW_BEST = 0.2
 
 WORDS, MEANING, PLACE = 0.45, 0.45, 0.1
 
+_FENCED = re.compile(r"(?ms)^[ \t]*(```+|~~~+).*?(?:^[ \t]*\1|\Z)")
+_BREAK = re.compile(r"[^\S\n]*\n\s*")
+_BREAK_WITHIN = re.compile(rf"(?<=[{SPACELESS}、。，．])[^\S\n]*\n\s*(?=[{SPACELESS}「『（])")
+
 Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
-    """A sentence of a passage given, and where it stands in its text."""
+    """A sentence of a passage given, where it stands in its text, and whether that is code."""
 
     passage: PassageGiven
     start: int
     end: int
+    is_code: bool = False
 
     @property
     def text(self) -> str:
@@ -59,6 +66,7 @@ class Extractive(Generator):
         candidates = [
             each for passage in task.passages[:LOOKED_AT] for each in _candidates(passage)
         ]
+        candidates = [each for each in candidates if not each.is_code] or candidates
         if not candidates:
             return
         by_words = _by_words(task, candidates)
@@ -73,7 +81,7 @@ class Extractive(Generator):
             scores = scores + MEANING * _scaled(by_meaning.astype(np.float64))
         for candidate in _best(candidates, scores):
             yield Sentence(
-                text=candidate.text,
+                text=prose(candidate.text),
                 citations=(candidate.passage.number,),
                 state="quoted",
                 support=1.0,
@@ -82,8 +90,14 @@ class Extractive(Generator):
             )
 
 
+def prose(text: str) -> str:
+    """Write a sentence on one line; scripts without spaces get none where a line ended."""
+    return _BREAK.sub(" ", _BREAK_WITHIN.sub("", text))
+
+
 def _candidates(passage: PassageGiven) -> list[_Candidate]:
     found = []
+    fences = [match.span() for match in _FENCED.finditer(passage.text)]
     for start, end in sentence_spans(passage.text):
         text = passage.text[start:end]
         low = start + len(text) - len(text.lstrip())
@@ -93,7 +107,8 @@ def _candidates(passage: PassageGiven) -> list[_Candidate]:
             high = space if space > 0 else low + LONGEST
         is_heading = passage.text.startswith("#", low)
         if high - low >= SHORTEST and not is_heading:
-            found.append(_Candidate(passage=passage, start=low, end=high))
+            is_code = any(low < end and begin < high for begin, end in fences)
+            found.append(_Candidate(passage=passage, start=low, end=high, is_code=is_code))
     return found
 
 
