@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ingest.blocks import Block, Kind
@@ -24,6 +24,7 @@ _KINDS = {
     "table_open": Kind.VERBATIM,
 }
 _ANCHOR = re.compile(r"\{:?\s*#[^{}]*\}\Z")
+_LINE_BREAK = re.compile(r"\r\n?|\n")
 _LONGEST_TITLE = 1000
 """Characters of a heading that are looked at."""
 _MARKUP = re.compile(r"[*_`\[\]<&\\!\n]")
@@ -33,7 +34,7 @@ _TITLE_WITHIN = 20_000
 
 def markdown_blocks(text: str) -> list[Block]:
     """Take the blocks of a Markdown text; list items and quoted paragraphs are nested blocks."""
-    offsets = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    offsets = [0, *(match.end() for match in _LINE_BREAK.finditer(text)), len(text)]
     tokens = _block_parser().parse(text)
     starts: dict[int, Block] = {}
     for token, following in pairwise([*tokens, None]):
