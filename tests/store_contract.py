@@ -17,6 +17,7 @@ from search_app.filters import Compare, Condition, Filter, Not, passes
 from search_app.stores.base import MAX_K, Taken, VectorStore, owners_of
 from search_app.types import JSON, Point, Vector
 from tests.filter_contract import FilterContract
+from tests.likeness_contract import LikenessContract
 from tests.points import (
     CONDITIONS,
     DIMENSIONS,
@@ -56,7 +57,7 @@ CALLS: Mapping[str, Callable[[VectorStore, UUID], Awaitable[object]]] = {
 }
 
 
-class StoreContract(FilterContract, TermContract, PrecisionContract, ABC):
+class StoreContract(FilterContract, TermContract, PrecisionContract, LikenessContract, ABC):
     """Inherit as ``class TestX(StoreContract)`` and give the ``store`` fixture."""
 
     @pytest.fixture
