@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -25,11 +25,13 @@ from search_app.jobs import Job, JobStatus
 from tests.catalog_dump import connect, dump
 from tests.conftest import Clone
 from tests.test_kill import finish, write_corpus
+from tests.web_site import cloned
 from tests.worker_process import PATIENCE_S, Worker, until, worker
 
 pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
+Rows = dict[str, list[dict[str, Any]]]
 Ask = Callable[[AsyncEngine], Awaitable[T]]
 
 
@@ -83,17 +85,28 @@ def runs_of(database_url: str, job_id: int) -> list[str]:
     return [row["status"] for row in rows]
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write enough for a job to be caught in the middle of it."""
-    folder = tmp_path / "corpus"
+    folder = tmp_path_factory.mktemp("enough") / "corpus"
     write_corpus(folder, edition=0)
-    for number in range(1_500):
+    for number in range(800):
         name = folder / "more" / f"{number:05}.md"
         name.parent.mkdir(exist_ok=True)
         text = " ".join(f"The keeper of light {number} saw {part} ships." for part in range(40))
         name.write_text(f"# Light {number}\n\n{text}", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    postgres_url: str, template: str, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Rows:
+    """Ingest it at once, and give what is there then."""
+    with cloned(postgres_url, template) as database_url:
+        place = environment(database_url, tmp_path_factory.mktemp("undisturbed"))
+        finish(corpus, {**os.environ, **place})
+        return dump(database_url)
 
 
 def write(folder: Path, *names: str) -> Path:
@@ -105,9 +118,9 @@ def write(folder: Path, *names: str) -> Path:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_what_a_worker_was_stopped_in_the_next_one_finishes(
-    clone: Clone, tmp_path: Path, corpus: Path, how: signal.Signals
+    clone: Clone, tmp_path: Path, corpus: Path, undisturbed: Rows, how: signal.Signals
 ) -> None:
-    undisturbed, disturbed = clone(), clone()
+    disturbed = clone()
     surroundings = environment(disturbed, tmp_path)
     with worker(surroundings) as first:
         job = enqueue(disturbed, "default", corpus)
@@ -127,8 +140,7 @@ def test_what_a_worker_was_stopped_in_the_next_one_finishes(
     done = job_of(disturbed, job.id)
     assert (done.status, done.reason) == (JobStatus.SUCCEEDED, None)
     assert runs_of(disturbed, job.id) == ["interrupted", "succeeded"]
-    finish(corpus, {**os.environ, **environment(undisturbed, tmp_path)})
-    assert dump(disturbed) == dump(undisturbed)
+    assert dump(disturbed) == undisturbed
 
 
 def test_two_workers_share_the_work_and_no_collection_is_written_twice_at_once(
