@@ -398,7 +398,7 @@ def test_a_job_is_asked_for_and_its_options_are_checked(client: TestClient) -> N
     assert (answer.json()["kind"], answer.json()["arguments"]) == ("analyse", ["outliers"])
     again = client.post("/api/v1/analyses", json=body)
     assert again.json()["id"] == answer.json()["id"]
-    wrong = client.post("/api/v1/analyses", json={**body, "method": "kmeans"})
+    wrong = client.post("/api/v1/analyses", json={**body, "method": "k-means"})
     assert wrong.status_code == 400
     assert "outliers have no option method" in wrong.json()["detail"]
     nameless = client.post("/api/v1/analyses", json={"collection": "default", "kind": "labels"})
@@ -462,7 +462,7 @@ def test_commands_print_what_was_found(
     del capsys
     runner = CliRunner()
     for arguments, words in (
-        (["cluster", "-n", "3", "--field", "meta.topic", "--repeats", "1"], "kmeans: 3 clusters"),
+        (["cluster", "-n", "3", "--field", "meta.topic", "--repeats", "1"], "k-means: 3 clusters"),
         (["outliers", "--k", "3"], "boilerplate: 1"),
         (["diversity", "--by", "year"], "Vendi"),
         (["label", "topic", "--method", "knn", "--dry-run"], "cross-validation: accuracy"),

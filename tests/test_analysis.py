@@ -1,7 +1,10 @@
 """Clusters, stability, outliers, diversity, labels: functions over arrays."""
 
+import gzip
 import importlib.util
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -383,3 +386,68 @@ def test_numbers_that_do_not_differ_are_nothing_to_learn() -> None:
         regression.check_numbers([3.0] * 20, "meta.year")
     with pytest.raises(InvalidInputError, match="2 documents have a number"):
         regression.check_numbers([3.0, 4.0], "meta.year")
+
+
+POSTS = Path(__file__).parents[2] / "shared/data/newsgroups20/train_stripped.jsonl.gz"
+MACHINES = (
+    "From: anna@host.example.org (Anna)\nNNTP-Posting-Host: relay.example.edu\n"
+    "In article <1993Apr05@host.edu> bob@host.edu writes:\n"
+    "See http://www.example.org/pub/tools/index.html or ftp.example.edu, /usr/local/lib/tools "
+    "and C:\\tools\\bin\\run.exe, or mail anna@host.example.org. Version v2 of x11r5 in read.me "
+    "and setup.cfg.\n"
+)
+
+
+def test_what_is_written_for_machines_names_no_cluster() -> None:
+    texts = [
+        *(f"{MACHINES}The harbour of NASA and its ferries. {n}" for n in range(60)),
+        *(f"A telescope at night, by the observatory. {n}" for n in range(60)),
+    ]
+    harbour, _ = names_of(texts, np.repeat(np.arange(2), 60))
+    assert {term.text for term in harbour.terms} <= {
+        *("harbour", "NASA", "ferries", "see", "version", "mail", "See", "Version")
+    }
+    japanese = [
+        *(
+            f"図書館はhttps://tosho.example.jp/riyou/annai.htmlをご覧ください。利用カード{n}番、"
+            f"連絡先 mado@tosho.example.jp、書式 form.pdf"
+            for n in range(60)
+        ),
+        *(f"船は港に入る。定期船の時刻表{n}" for n in range(60)),
+    ]
+    library, port = names_of(japanese, np.repeat(np.arange(2), 60))
+    shown = {term.text for term in library.terms}
+    assert "図書館" in shown
+    assert not any(term.isascii() for term in shown)
+    assert "定期船" in {term.text for term in port.terms}
+
+
+def test_a_term_of_one_document_names_no_cluster_of_several() -> None:
+    texts = ["ferry zanzibar ferry"] * 30 + ["ferry harbour"] * 50 + ["telescope"] * 40
+    labels = np.array([0] * 80 + [1] * 40)
+    many, _ = names_of(texts, labels, documents=[0] * 30 + list(range(1, 91)))
+    assert {term.text for term in many.terms} == {"ferry", "harbour"}
+    # Of one document it is what the cluster is about.
+    alone, _ = names_of(texts, labels, documents=[0] * 80 + list(range(1, 41)))
+    assert "zanzibar" in {term.text for term in alone.terms}
+
+
+@pytest.mark.skipif(not POSTS.is_file(), reason="the newsgroups are not here")
+def test_names_of_real_posts_are_words_for_readers() -> None:
+    lines = gzip.decompress(POSTS.read_bytes()).decode().split("\n")
+    rows = [json.loads(line) for line in lines if line.strip()]
+    groups = ("rec.sport.hockey", "comp.windows.x", "sci.space")
+    texts: list[str] = []
+    labels: list[int] = []
+    for label, group in enumerate(groups):
+        found = [row["text"] for row in rows if row["id"].startswith(f"{group}/")][:150]
+        texts += found
+        labels += [label] * len(found)
+    names = names_of(texts, np.array(labels))
+    terms = [term.text for name in names for term in name.terms]
+    assert all(term.isalpha() for term in terms)
+    assert not {term.casefold() for term in terms} & {
+        *("com", "edu", "http", "www", "ftp", "org", "writes", "article", "subject", "uk", "txt")
+    }
+    for name, word in zip(names, ("game", "window", "space"), strict=True):
+        assert any(word in term.text.casefold() for term in name.terms)

@@ -220,7 +220,7 @@ NAMES = {
         "hdbscan",
         "int",
         "keys",
-        "kmeans",
+        "k-means",
         "knn",
         "language",
         "logistic",

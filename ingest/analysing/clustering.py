@@ -198,7 +198,10 @@ def _names(vectors: VectorSet, labels: Labels, passages: Mapping[UUID, Passage])
         texts.append("\n".join([passage.document.title, *passage.heading_path, passage.text]))
     lexicon = vectors.target.lexicon
     known = names_of(
-        texts, labels[rows], analyzer=lexicon.weighting.analyzer if lexicon else "bigram"
+        texts,
+        labels[rows],
+        documents=vectors.document_of[rows].tolist(),
+        analyzer=lexicon.weighting.analyzer if lexicon else "bigram",
     )
     # A cluster of which no text was drawn has no name.
     return known + [Name(terms=())] * (int(labels.max()) + 1 - len(known))

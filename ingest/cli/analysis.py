@@ -37,7 +37,7 @@ def cluster(
     *,
     collection: Collection = None,
     index: Index = "",
-    method: Annotated[str, typer.Option(help="kmeans, agglomerative or hdbscan.")] = "kmeans",
+    method: Annotated[str, typer.Option(help="k-means, agglomerative or hdbscan.")] = "k-means",
     number: Annotated[
         int | None,
         typer.Option(
@@ -288,7 +288,7 @@ def _print_clusters(done: "Done") -> None:
             ]
             for each in numbers["clusters"]
         ],
-        empty="no cluster was found; take a smaller least size, or kmeans",
+        empty="no cluster was found; take a smaller least size, or k-means",
     )
 
 

@@ -52,7 +52,7 @@ SUGGESTED_FROM = 2_000
 class Method(StrEnum):
     """How clusters are found."""
 
-    KMEANS = "kmeans"
+    KMEANS = "k-means"
     AGGLOMERATIVE = "agglomerative"
     HDBSCAN = "hdbscan"
 
@@ -77,6 +77,8 @@ def read_method(text: str) -> Method:
     Raises:
         InvalidInputError: there is none of that name.
     """
+    if text == "kmeans":
+        return Method.KMEANS
     if text not in tuple(Method):
         raise InvalidInputError(f"method {text[:40]!r} is not known; write {', '.join(Method)}")
     return Method(text)

@@ -15,7 +15,7 @@ _PARAMETERS: Mapping[str, JSON] = {
     "index": None,
     "filters": ["language=en"],
     "seed": 0,
-    "method": "kmeans",
+    "method": "k-means",
     "number": 4,
     "suggested": True,
     "field": "meta.group",
@@ -93,7 +93,7 @@ EXAMPLES: Mapping[str, JSON] = {
     "ask": {
         "collection": "default",
         "kind": "clusters",
-        "method": "kmeans",
+        "method": "k-means",
         "field": "meta.group",
         "filters": ["language=en"],
     },

@@ -62,7 +62,7 @@ async def clusters_page(
 @router.post("/clusters")
 async def ask_for_clusters(services: ServicesDep, form: PostedFormDep) -> Response:
     """Ask for a clustering."""
-    options: dict[str, JSON] = {"method": form.text("method") or "kmeans"}
+    options: dict[str, JSON] = {"method": form.text("method") or "k-means"}
     if number := form.text("number").strip():
         options["number"] = _whole(number)
     if field := form.text("field").strip():
