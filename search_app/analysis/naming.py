@@ -68,8 +68,8 @@ FUNCTION_WORDS = frozenset(
         "never now off once one only other our ours out over own please quite rather really same "
         "re say said says she should since so some somebody someone something still than thank "
         "thanks them themselves those though through thus too under until up upon us very want was "
-        "way we well went were what when where whether which while who whom whose why within without "
-        "would yes yet you your yours yourself",
+        "way we well went were what when where whether which while who whom whose why within "
+        "without would yes yet you your yours yourself",
     )
 )
 

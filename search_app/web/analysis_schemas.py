@@ -49,7 +49,7 @@ class AskForAnalysis(Model):
     method: Annotated[
         str | None,
         Field(
-            description="Clusters: kmeans, agglomerative, hdbscan. Labels: zero-shot, knn, "
+            description="Clusters: k-means, agglomerative, hdbscan. Labels: zero-shot, knn, "
             "logistic, forest; for numbers ridge, forest-regression. Map: umap, pca"
         ),
     ] = None
