@@ -551,7 +551,7 @@
     for (const group of groups) {
       const button = element(
         "button",
-        { type: "button", "aria-pressed": "false" },
+        { type: "button", title: nameOf(group), "aria-pressed": "false" },
         element("span", { class: `map-swatch ${colourClass(group)}` }),
         element("span", { class: "map-legend-name", translate: group.kind !== "value" }, nameOf(group)),
         element("span", { class: "map-legend-count" }, amount(group.count)),
