@@ -124,7 +124,7 @@ async def estimate(
         ConfigurationError: the embedder or the store is not known.
         CatalogError: the catalog cannot be reached.
     """
-    check_names(services, request)
+    check_names(services, request, is_asked=False)
     collection = await _collection(services, request) if has_catalog else None
     found = Estimate(collection=request.collection, currency=services.prices.currency)
     found.failures.extend(request.refused)
@@ -219,7 +219,7 @@ async def _aims(
 def _counted(services: Services, spec: str) -> Counted:
     price = services.price(spec)
     return Counted(
-        services.embedder(spec),
+        services.unasked(spec),
         Meter(),
         services.tokens,
         price=None if price is None else price.amount,

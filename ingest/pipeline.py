@@ -19,7 +19,7 @@ from ingest.sharing import Aside, Assignment, in_parts, share
 from ingest.sources import discover, root_of, roots, shown
 from ingest.streaming import write_all
 from ingest.tally import counting
-from ingest.types import PageRef, SourceRef
+from ingest.types import PageRef, Skipped, SourceRef
 from search_app.bootstrap import Services
 from search_app.catalog import collections, indexes
 from search_app.catalog import sources as source_rows
@@ -96,6 +96,7 @@ async def ingest(
         precision=request.precision,
         job_id=job_id,
         budget=request.budget,
+        nothing=await asyncio.to_thread(_finds_nothing, request),
     )
     async with started(services, order, progress or Silent()) as run:
         refused = (SourceError(one.source, one.reason) for one in request.refused)
@@ -117,8 +118,16 @@ async def ingest(
     return report_of(run)
 
 
-def check_names(services: Services, request: IngestRequest) -> None:
+def _finds_nothing(request: IngestRequest) -> bool:
+    """Say whether there is nothing to read; ends at the first thing that there is."""
+    found = discover(request.arguments, exclude=request.load.exclude)
+    return all(isinstance(item, Skipped | SourceError) for item in found)
+
+
+def check_names(services: Services, request: IngestRequest, *, is_asked: bool = True) -> None:
     """See that embedder and store are known, before a misspelt name leaves anything behind.
+
+    Where the embedder is not to be asked (``is_asked``), its key may be missing.
 
     Raises:
         ConfigurationError: one of them is not.
@@ -128,7 +137,7 @@ def check_names(services: Services, request: IngestRequest) -> None:
     for pattern in request.load.exclude:
         exclusion(pattern)
     if request.embedder is not None:
-        services.embedder(request.embedder)
+        (services.embedder if is_asked else services.unasked)(request.embedder)
     if request.store is not None:
         services.store(request.store)
     if request.precision is not None:

@@ -16,6 +16,10 @@ KEPT_KINDS = 50
 """Most kinds of what was skipped that are told apart."""
 
 
+NONE = UUID(int=0)
+"""The id of no index and no model version."""
+
+
 @dataclass(kw_only=True)
 class DocumentCounts:
     """Documents by what became of them."""
@@ -84,7 +88,8 @@ class IngestReport:
 
     ``skipped`` counts what was found in folders and is nothing to read, by kind, e.g. ``.png``.
     ``sent`` is what the model was sent, its cost in ``currency``. ``stopped`` says why the run
-    ended before all was in, where it kept to a budget.
+    ended before all was in, where it kept to a budget. Index and model version are ``NONE`` where
+    there was nothing to make the first index of a collection for.
     """
 
     run_id: UUID
@@ -106,8 +111,10 @@ class IngestReport:
         return {
             "run_id": str(self.run_id),
             "collection": self.collection,
-            "index_id": str(self.index_id),
-            "model_version_id": str(self.model_version_id),
+            "index_id": None if self.index_id == NONE else str(self.index_id),
+            "model_version_id": (
+                None if self.model_version_id == NONE else str(self.model_version_id)
+            ),
             "documents": asdict(self.documents),
             "chunks": asdict(self.chunks),
             "sent": sent_json(self.sent),

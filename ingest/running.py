@@ -12,7 +12,7 @@ from ingest.deletion import delete_if_empty
 from ingest.fetching.fetcher import Fetcher
 from ingest.parsing import ParserPool
 from ingest.removal import finish_removals
-from ingest.report import Counts, IngestReport, Progress, ending
+from ingest.report import NONE, Counts, IngestReport, Progress, ending
 from ingest.tally import Tally, kept
 from ingest.targets import Target, open_targets
 from ingest.terms import bring_up_to_date
@@ -57,6 +57,8 @@ class Order:
     job_id: int | None = None
     budget: float | None = None
     """Most money that may be spent."""
+    nothing: bool = False
+    """There is nothing to read: no index is made for it, and no model asked who it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
                 targets=targets,
                 progress=tally,
                 lock=lock,
+                meter=meter,
             )
             if order.kind == "ingest":
                 await _prove_named(order, writer)
@@ -145,12 +148,12 @@ def spent_up(services: Services, meter: Meter) -> str:
 
 def report_of(run: Run) -> IngestReport:
     """Sum a run up."""
-    target, total = run.targets[0], run.writer.total()
+    total = run.writer.total()
     return IngestReport(
         run_id=run.id,
         collection=run.collection.name,
-        index_id=target.index.id,
-        model_version_id=target.version.id,
+        index_id=run.targets[0].index.id if run.targets else NONE,
+        model_version_id=run.targets[0].version.id if run.targets else NONE,
         documents=total.documents,
         chunks=total.chunks,
         sent=total.sent,
@@ -222,6 +225,10 @@ async def record_start(
 async def _targets(
     services: Services, collection: Collection, order: Order, run_id: UUID, meter: Meter
 ) -> Sequence[Target]:
+    if order.nothing:
+        async with transaction(services.engine) as connection:
+            if not await indexes.live(connection, collection):
+                return []
     targets = await open_targets(
         services,
         collection,

@@ -35,7 +35,7 @@ from search_app.catalog.history import NewEvent
 from search_app.catalog.locks import WritingLock
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import GRACE_S
-from search_app.filters import with_suggested
+from search_app.embedders.metering import Meter
 from search_app.errors import (
     EmbedderResponseError,
     ModelMismatchError,
@@ -43,6 +43,7 @@ from search_app.errors import (
     SpentUpError,
     UnmovedError,
 )
+from search_app.filters import with_suggested
 from search_app.types import Collection, Failure, IndexState
 
 SEGMENT = 512
@@ -112,9 +113,10 @@ class Writer:
         targets: Sequence[Target],
         progress: Progress,
         lock: WritingLock,
+        meter: Meter | None = None,
         family: AbstractSet[UUID] = frozenset(),
     ) -> None:
-        """Write for a run that has been started and whose targets are proved.
+        """Write for a run that has been started; ``meter`` counts what its targets send.
 
         ``family`` are runs whose work counts with this one's: what they met is not counted again.
         """
@@ -137,7 +139,7 @@ class Writer:
         self._proved: set[UUID] = set()
         self._refused: dict[UUID, str] = {}
         self._family = family
-        self.meter = targets[0].embedder.meter
+        self.meter = meter or targets[0].embedder.meter
         """Counts what the targets send, all of them."""
         self.counts = Counts(sent=self.meter.sent, currency=services.prices.currency)
         """What this writer did itself."""

@@ -77,6 +77,8 @@ SHORTENING = frozenset(
 ONE_BY_ONE = 8
 """Requests under way at once to providers most of whose models take one text in a request."""
 
+_KEYS = {name: f"{name}_api_key" for name in ("cohere", "google", "openai", "voyage")}
+
 RERANKERS = "sentence-transformers:NAME_OR_PATH or endpoint:MODEL"
 GENERATORS = "extractive or chat:MODEL"
 STORES = "pgvector or qdrant"
@@ -382,6 +384,22 @@ class Services:
         if spec not in self._embedders:
             self._embedders[spec] = make_embedder(spec, self.settings)
         return self._embedders[spec]
+
+    def unasked(self, spec: str) -> Embedder:
+        """Get the embedder that a spec names to count and cut with, though its key is missing.
+
+        Raises:
+            ConfigurationError: the spec names none, or another setting it needs is missing.
+        """
+        try:
+            return self.embedder(spec)
+        except ConfigurationError:
+            setting = _KEYS.get(Spec.parse(spec).provider)
+            # Vertex AI takes none.
+            if setting is None or getattr(self.settings, setting) or self.settings.google_project:
+                raise
+            key = SecretStr("none")
+            return make_embedder(spec, self.settings.model_copy(update={setting: key}))
 
     @property
     def traffic(self) -> Mapping[str, Traffic]:

@@ -11,7 +11,7 @@ from search_app.bootstrap import Services, open_services
 from search_app.catalog import runs
 from search_app.catalog.engine import transaction
 from search_app.config import Settings, load_settings
-from search_app.errors import InvalidInputError
+from search_app.errors import ConfigurationError, InvalidInputError
 from tests.catalog_dump import connect
 
 TOPICS = ("ferries", "onions", "lighthouses", "bread", "harbours", "tides", "ropes")
@@ -131,3 +131,19 @@ async def test_pages_are_counted_and_not_fetched(services: Services) -> None:
 async def test_a_wrong_embedder_is_refused(services: Services, folder: Path) -> None:
     with pytest.raises(InvalidInputError):
         await estimate(services, request(folder, embedder="hashing:3"))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["google:gemini-embedding-001", "openai:text-embedding-3-small", "cohere:embed-v4.0"],
+)
+async def test_a_dry_run_needs_no_key(settings: Settings, folder: Path, spec: str) -> None:
+    keyless = settings.model_copy(
+        update={"google_api_key": None, "openai_api_key": None, "cohere_api_key": None}
+    )
+    async with open_services(keyless) as services:
+        found = await estimate(services, request(folder, embedder=spec))
+        assert found.models[0].tokens > 0
+        # Only the ingest itself does.
+        with pytest.raises(ConfigurationError, match="_API_KEY"):
+            await ingest(services, request(folder, embedder=spec))
