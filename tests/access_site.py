@@ -32,7 +32,7 @@ WORD = "zanzibar"
 """Stands in every text, title and path of the secret collection, and nowhere else."""
 
 OF_A_COLLECTION = frozenset(
-    {"/ask", "/checks", "/upload", "/feedback", "/clusters", "/outliers", "/labels"}
+    {"/ask", "/checks", "/upload", "/feedback", "/clusters", "/outliers", "/labels", "/exclusions"}
 )
 """Pages whose forms name a collection, or something of one."""
 
@@ -200,7 +200,8 @@ def ask(app: FastAPI, method: str, path: str, things: Things) -> Asked:
         options["headers"] = {"Content-Type": "application/json"}
     if body is not None:
         options["json"] = body
-        named = named or things.collection in str(body) or things.search_id in str(body)
+        of_it = (things.collection, things.search_id, things.ids["document_id"])
+        named = named or any(each in str(body) for each in of_it)
     form = _form(method, path, things)
     if form is not None:
         options["data"] = form
@@ -233,6 +234,9 @@ def _queries(things: Things) -> dict[str, dict[str, str]]:
         "GET /compare": indexes,
         "GET /api/v1/compare": indexes,
         "GET /failures": {"collection": name},
+        "GET /exclusions": {"collection": name},
+        "GET /api/v1/exclusions": {"collection": name},
+        "DELETE /api/v1/exclusions": {"document_id": ids["document_id"]},
         "GET /api/v1/failures": {"collection": name},
     }
 
@@ -253,6 +257,8 @@ def _body(app: FastAPI, method: str, path: str, things: Things) -> Any:
         "like": [things.ids["chunk_id"]],
         "unlike": [],
         "filters": [],
+        "documents": [things.ids["document_id"]],
+        "passages": [things.ids["chunk_id"]],
         "collections": [things.collection],
         "arguments": [f"https://{things.collection}.example/page"],
     }
@@ -272,6 +278,7 @@ def _form(method: str, path: str, things: Things) -> dict[str, str] | None:
         "url": f"https://{things.collection}.example/page",
         "q": f"{WORD} number 1?",
         "document": things.ids["document_id"],
+        "exclude_document": things.ids["document_id"],
         "action": "remove",
         "theme": "dark",
         "language": "ja",
@@ -314,6 +321,7 @@ _TABLES = (
     "vector_records",
     "index_events",
     "procrastinate_jobs",
+    "exclusions",
 )
 _CONDITIONS = {
     "collections": "id = %(id)s",
