@@ -12,6 +12,7 @@ from benchmarks import (
     ingest,
     parsing,
     quality,
+    recommend,
     reconcile,
     reindex,
     search,
@@ -40,6 +41,7 @@ PARTS = {
     "workers": workers,
     "quality": quality,
     "analysis": analysis,
+    "recommend": recommend,
 }
 
 names = sys.argv[1:] or list(PARTS)
