@@ -45,8 +45,8 @@ from search_app.answering.types import (
 )
 from search_app.answering.vectors import SentenceVectors
 from search_app.answering.writing import Draft, noted, write
-from search_app.catalog import answers, lexicons
-from search_app.catalog.engine import reading, transaction
+from search_app.catalog import answers
+from search_app.catalog.engine import transaction
 from search_app.embedders.base import Embedder
 from search_app.errors import ConfigurationError, EmbedderError, GeneratorError, UnmovedError
 from search_app.lexical import term_id, tokens
@@ -249,8 +249,7 @@ class Answerer:
         if lexicon is None:
             return {}
         terms = {token.term: term_id(token.term) for token in tokens(found.query)}
-        async with reading(self._engine) as connection:
-            known = await lexicons.frequencies(connection, found.serving.index.id, terms.values())
+        known = await self._backgrounds.frequencies(found.serving, terms.values())
         total = max(lexicon.passages, 1)
         return {
             term: float(np.log1p((total + 0.5) / (known.get(number, 0) + 0.5)))

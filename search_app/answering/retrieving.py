@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from uuid import UUID, uuid4
 
@@ -37,6 +38,8 @@ REWRITE_S = 10.0
 """Seconds that a model has to make a query of a conversation."""
 
 EXTRACTIVE = "extractive"
+
+_COUNTED = 10_000
 
 _UNSAYABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -87,7 +90,8 @@ class Retriever:
         self._engine = engine
         self._searcher = searcher
         self._backgrounds = backgrounds
-        self._count_tokens = count_tokens
+        # Passages come again, and counting takes longer than all else that is done with them.
+        self._count_tokens = lru_cache(maxsize=_COUNTED)(count_tokens)
         self._defaults = defaults
 
     async def passages(

@@ -14,7 +14,7 @@ The weights are those of logistic regressions on the golden sets, rounded;
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
@@ -69,6 +69,7 @@ AT_ONCE = 4
 
 _KEPT_S = 600
 _KEPT = 64
+_COUNTED_S = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,9 @@ class Backgrounds:
         self._store = store
         self._embedder = embedder
         self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
+        self._frequencies: OrderedDict[
+            tuple[UUID, frozenset[int]], tuple[Mapping[int, int], float]
+        ] = OrderedDict()
         self._usual: OrderedDict[tuple[UUID, Language], Usual] = OrderedDict()
         self._measuring: dict[tuple[UUID, Language], asyncio.Task[Usual]] = {}
 
@@ -129,6 +133,22 @@ class Backgrounds:
             value=value_of(distance, covered, is_crossed=crossed(language, hits)),
             threshold=threshold,
         )
+
+    async def frequencies(self, serving: Serving, terms: Iterable[int]) -> Mapping[int, int]:
+        """Say in how many passages terms are; known for some seconds, for what else needs it.
+
+        Raises:
+            CatalogError: the catalog does not answer.
+        """
+        key = (serving.index.id, frozenset(terms))
+        known, until = self._frequencies.get(key, ({}, 0.0))
+        if time.monotonic() >= until:
+            async with reading(self._engine) as connection:
+                known = await lexicons.frequencies(connection, serving.index.id, key[1])
+            self._frequencies[key] = known, time.monotonic() + _COUNTED_S
+            while len(self._frequencies) > _KEPT:
+                self._frequencies.popitem(last=False)
+        return known
 
     async def sample(self, serving: Serving) -> Matrix:
         """Give vectors (n, d) of passages of an index.
@@ -244,8 +264,7 @@ class Backgrounds:
         wanted = dict.fromkeys(analyse(question, analyzer).counts, 1)
         if not wanted:
             return None
-        async with reading(self._engine) as connection:
-            known = await lexicons.frequencies(connection, serving.index.id, wanted)
+        known = await self.frequencies(serving, wanted)
         first = hits[0]
         text = "\n".join((first.document.title, *first.heading_path, first.text))
         held = set(analyse(text, analyzer).counts)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Text, cast, func, insert, select, text
+from sqlalchemy import Select, Text, cast, func, insert, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog import removed
@@ -58,7 +58,8 @@ async def keep(connection: AsyncConnection, answer: KeptAnswer) -> None:
     """Write an answer."""
     values = {name: value for name, value in vars(answer).items() if name != "collection"}
     named = removed.documents_of(answer.passages)
-    there = select(documents.c.id).where(
+    # The commit does not wait for the disk, as that of the log does not: somebody waits for it.
+    there = select(documents.c.id, func.set_config("synchronous_commit", "off", true())).where(
         documents.c.id == func.any(list(named)), documents.c.state != "deleting"
     )
     # Held, so that what is removed meanwhile finds the answer or is found here to be gone.

@@ -9,6 +9,7 @@ their passage make likely are embedded, since each costs some milliseconds.
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +124,13 @@ def _by_words(task: Task, candidates: Sequence[_Candidate]) -> Scores:
 
 
 def _held(weights: Mapping[str, float], text: str) -> float:
-    return sum(weights.get(term, 0.0) for term in {token.term for token in tokens(text)})
+    return sum(weights.get(term, 0.0) for term in _terms(text))
+
+
+@lru_cache(maxsize=20_000)
+def _terms(text: str) -> tuple[str, ...]:
+    # Passages come again, and cutting them into words is most of the work there is.
+    return tuple(dict.fromkeys(token.term for token in tokens(text)))
 
 
 def _scaled(values: Scores) -> Scores:
