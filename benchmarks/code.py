@@ -101,13 +101,14 @@ def _show(name: str, values: Scores) -> None:
 @contextmanager
 def _cut_by_layout(*, wanted: bool) -> Iterator[None]:
     """Let the chunker know nothing of the syntax, as where no grammar is installed."""
-    cut = reading.chunk
+    reader: Any = reading
+    cut = reader.chunk
     if wanted:
-        reading.chunk = lambda document, *rest: cut(replace(document, outline=None), *rest)
+        reader.chunk = lambda document, *rest: cut(replace(document, outline=None), *rest)
     try:
         yield
     finally:
-        reading.chunk = cut
+        reader.chunk = cut
 
 
 def write_files(folder: Path, repos: frozenset[str]) -> Files:

@@ -18,6 +18,7 @@ from ingest.cli import (  # isort: skip # noqa: F401
     documents,
     evaluation,
     exclusions,
+    export,
     indexes,
     mapping,
     model_table,

@@ -15,6 +15,8 @@ CHANGING = frozenset(
         ("ingest", "exclude"),
         ("ingest", "include"),
         ("ingest", "retry"),
+        ("ingest", "export"),
+        ("ingest", "import"),
         ("ingest", "reindex"),
         ("ingest", "activate"),
         ("ingest", "rollback"),

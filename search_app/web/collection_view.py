@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from urllib.parse import quote, urlencode
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,6 +48,12 @@ class CollectionView:
             return None
         latest = max(others, key=lambda use: use.index.created_at)
         return "/compare?" + urlencode({"a": self.active.index.id, "b": latest.index.id})
+
+    @property
+    def formats(self) -> Sequence[tuple[str, str]]:
+        """What its vectors can be exported as, and what that is called."""
+        parquet = [("parquet", "Parquet")] if find_spec("pyarrow") else []
+        return [*parquet, ("csv", "CSV"), ("npy", "NumPy")]
 
     @property
     def url(self) -> str:

@@ -113,6 +113,9 @@ NEEDS: Mapping[str, Need] = {
     f"GET {API}/collections/{{collection}}": _READ,
     f"GET {API}/collections/{{collection}}/documents": _READ,
     f"GET {API}/collections/{{collection}}/indexes": _READ,
+    f"GET {API}/collections/{{collection}}/export": Need(
+        scopes=frozenset({READ}), action="export vectors"
+    ),
     "GET /runs": _READ,
     "GET /runs/diff": _READ,
     "GET /runs/{run_id}": _READ,
