@@ -16,7 +16,7 @@ from search_app.catalog.chunks import Passage
 from search_app.catalog.engine import reading
 from search_app.catalog.maps import Point, Points
 from search_app.errors import InvalidInputError, NotFoundError
-from search_app.filters import FIELDS, SUGGESTED
+from search_app.filters import FIELDS, SUGGESTED, AnyOf
 from search_app.retrieval import SearchRequest
 from search_app.types import SearchResult
 
@@ -135,6 +135,8 @@ def _check_field(field: str) -> None:
             f"nothing is coloured by {field[:60]!r}; write {', '.join(FIELDS)}, meta.NAME or "
             f"{OF_CLUSTERS}"
         )
+    # It refuses what no field can hold.
+    AnyOf(field=field, values=())
 
 
 async def query_on_map(services: Services, found: Analysis, query: str, *, k: int) -> OnMap:
