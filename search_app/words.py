@@ -82,6 +82,7 @@ LABELS: Mapping[str, str] = {
     "embedded": gettext_noop("Embedded"),
     "fail": gettext_noop("Failed"),
     "failed": gettext_noop("Failed"),
+    "import": gettext_noop("Import of vectors"),
     "inconclusive": gettext_noop("Inconclusive"),
     "indexed": gettext_noop("Indexed"),
     "ingest": gettext_noop("Ingest"),

@@ -19,6 +19,7 @@ from ingest.cli import (  # isort: skip # noqa: F401
     evaluation,
     exclusions,
     export,
+    importing,
     indexes,
     mapping,
     model_table,

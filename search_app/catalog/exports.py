@@ -128,3 +128,36 @@ async def newest(connection: AsyncConnection, index: Index, kind: str) -> UUID |
         .limit(1)
     )
     return (await connection.execute(statement)).scalar_one_or_none()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importable:
+    """A passage that may be given a vector: what is embedded of it, and that hashed."""
+
+    id: UUID
+    context: str
+    text: str
+    text_hash: bytes
+
+
+_IMPORTABLE = text("""
+    SELECT c.id, c.context, c.text, c.text_hash FROM chunks c
+    JOIN documents d ON d.id = c.document_id
+    WHERE c.id = ANY(:ids) AND c.chunking = :chunking AND c.state = 'live'
+        AND d.state = 'indexed' AND d.collection_id = :collection_id
+""")
+
+
+async def importable(
+    connection: AsyncConnection, index: Index, chunk_ids: Sequence[UUID]
+) -> dict[UUID, Importable]:
+    """Load those of the passages that are shown, and cut as an index has them."""
+    rows = await connection.execute(
+        _IMPORTABLE,
+        {
+            "ids": list(chunk_ids),
+            "chunking": index.chunking.name,
+            "collection_id": index.collection_id,
+        },
+    )
+    return {row["id"]: Importable(**row) for row in rows.mappings()}

@@ -1,0 +1,83 @@
+"""``ingest import``: what was made elsewhere, checked and verified."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.cli.app import app
+from ingest.cli.tables import AsJson, amount, named, short
+from search_app.config import Settings, load_settings
+from search_app.console import print_json, wait_for
+
+if TYPE_CHECKING:
+    from ingest.importing import ImportReport, ImportRequest
+
+group = typer.Typer(
+    help="Bring in what was made elsewhere.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(group, name="import")
+
+
+@group.command()
+def vectors(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Passages and their vectors, as ingest export writes them; .npy with its .csv.",
+        ),
+    ],
+    *,
+    collection: Annotated[str | None, typer.Option(help="Whose passages they are of.")] = None,
+    embedder: Annotated[str, typer.Option(help="What made them, as for ingest add.")] = "",
+    model_version: Annotated[
+        str, typer.Option(help="What made them, by its id as ingest models lists it.", metavar="ID")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Build an index of precomputed vectors, once the model has shown that they are its own.
+
+    The model answers its canaries and embeds some passages again. All of the file goes in, or
+    nothing; passages that it lacks are embedded. Which index answers does not change.
+    """
+    from ingest.importing import ImportRequest
+
+    settings = load_settings()
+    request = ImportRequest(
+        file=file,
+        collection=named(collection, settings),
+        embedder=embedder or None,
+        model_version=model_version or None,
+    )
+    done = wait_for(_import(settings, request), settings)
+    if as_json:
+        print_json(
+            {
+                "run_id": str(done.run_id),
+                "model_version_id": str(done.model_version_id),
+                "model": done.model,
+                "imported": done.imported,
+                "sampled": done.sampled,
+                "furthest": done.furthest,
+                "allowed": done.allowed,
+                "index": done.built.as_json(),
+            }
+        )
+        return
+    typer.echo(
+        f"{amount(done.imported, 'vector')} of {done.model}; {done.sampled} embedded again, "
+        f"at most {done.furthest:.2e} away (1 − cos; {done.allowed:.2e} allowed)"
+    )
+    typer.echo(
+        f"index {short(done.built.index_id)} is {done.built.state.value}: {done.built.copied:,} "
+        f"passages taken over, {done.built.embedded:,} embedded; ingest activate makes it answer"
+    )
+
+
+async def _import(settings: Settings, request: "ImportRequest") -> "ImportReport":
+    from ingest.importing import import_vectors
+    from search_app.bootstrap import open_services
+
+    async with open_services(settings, create=False) as services:
+        return await import_vectors(services, request)
