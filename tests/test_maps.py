@@ -307,7 +307,7 @@ def test_the_page_names_what_it_paints_and_offers_a_table(client: TestClient) ->
     assert frame["data-map"] == found["id"]
     assert "chosen" in json.loads(str(frame["data-words"]))
     assert page.select_one("[role=application][tabindex='0']") is not None
-    assert "needs JavaScript" in str(page.find("noscript"))
+    assert "needs JavaScript" in str(page.find(attrs={"data-map-told": True}))
     options = {option["value"] for option in page.select("#map-by option")}
     assert {"", "language", "source", "date", "meta.topic", "meta.weight"} <= options
     table = page.find("a", string=re.compile("as a table"))
