@@ -252,6 +252,9 @@ class Seeker:
         """Look for their texts anew from now on: they are where ``find`` finds them."""
         done = {id(lot) for lot in lots}
         self._asked = {key: lot for key, lot in self._asked.items() if id(lot) not in done}
+        for lot in lots:
+            # Or each would hold the one before it, to the first.
+            lot.elsewhere = {}
 
     def _take(self, sought: Sought) -> None:
         """Make vectors and records of what came back."""
