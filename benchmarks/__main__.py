@@ -10,6 +10,7 @@ from benchmarks import (
     embedders,
     facets,
     ingest,
+    mapping,
     parsing,
     quality,
     recommend,
@@ -41,6 +42,7 @@ PARTS = {
     "workers": workers,
     "quality": quality,
     "analysis": analysis,
+    "map": mapping,
     "recommend": recommend,
 }
 

@@ -84,7 +84,7 @@ def main() -> None:
         wanted = int(os.environ.get("UNMOVED_BENCH_POSTS", DRAWN))
         with tempfile.TemporaryDirectory() as scratch:
             kept = Path(os.environ.get("UNMOVED_BENCH_KEPT", scratch))
-            posts = asyncio.run(_posts(wanted, kept))
+            posts = asyncio.run(read_posts(wanted, kept))
         heading(f"{len(posts.groups):,} of {posts.available:,} posts, drawn with seed {SEED}")
         _clusterings(posts)
         _classifiers(posts)
@@ -94,7 +94,8 @@ def main() -> None:
         _speed(rows)
 
 
-async def _posts(wanted: int, kept: Path) -> Posts:
+async def read_posts(wanted: int, kept: Path) -> Posts:
+    """Read posts and embed them, or take the vectors that were kept in a folder."""
     text = gzip.decompress(POSTS.read_bytes()).decode()
     rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     places = np.arange(len(rows))
