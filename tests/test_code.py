@@ -7,8 +7,10 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from ingest import loaders
 from ingest.chunker import chunk
@@ -20,9 +22,12 @@ from ingest.pipeline import IngestRequest, ingest
 from ingest.plan import layout_of, with_layout
 from ingest.types import ChunkSpan, LoadedDocument, LoadOptions, Outline, SourceRef
 from search_app.bootstrap import Services
+from search_app.catalog.chunks import Passage
 from search_app.catalog.cutting import StoredDocument
 from search_app.retrieval import SearchRequest
-from search_app.types import Chunking
+from search_app.types import Chunking, CodePlace, DocumentRef
+from search_app.web.app import create_app
+from search_app.web.code import code_lines
 from tests.test_chunker import Words, check
 
 PYTHON = '''"""Tides."""
@@ -448,3 +453,59 @@ async def test_code_is_found_with_its_lines(services: Services, tmp_path: Path) 
     moved = again.hits[0].code
     assert moved is not None
     assert moved.first_line == place.first_line + 3
+
+
+async def test_pages_show_lines_that_can_be_linked_to(services: Services, tmp_path: Path) -> None:
+    path = tmp_path / "tides.py"
+    path.write_text(PYTHON.replace("Of one port.", "<b>Of</b> one port."), encoding="utf-8")
+    await ingest(services, IngestRequest(arguments=[str(path)], collection="default"))
+    app = create_app(services.settings, services)
+    with TestClient(app, base_url="http://localhost") as client:
+        found = BeautifulSoup(client.get("/", params={"q": "table height"}).text, "html.parser")
+        hit = found.select_one("li.hit")
+        assert hit is not None
+        assert "tides.Table" in hit.get_text()
+        (lines,) = hit.select("a[href*='#L']")
+        assert lines.get_text().startswith("lines ")
+        assert hit.select_one("pre.code-lines .tok-keyword") is not None
+        assert hit.select_one("mark") is not None
+        address = str(lines["href"])
+        page = BeautifulSoup(client.get(address).text, "html.parser")
+        assert page.select_one(f"#{address.partition('#')[2]}") is not None
+        numbers = [str(each["data-line"]) for each in page.select(".code-number")]
+        shown = PYTHON.split("\n")
+        assert set(numbers) >= {str(n) for n, line in enumerate(shown, 1) if line.strip()}
+        ids = [each["id"] for each in page.select(".code-number[id]")]
+        assert len(ids) == len(set(ids))
+        assert page.select_one("pre b") is None
+        document = client.get(f"/api/v1/documents/{address.split('/')[2].partition('?')[0]}").json()
+        assert document["note"] is None
+        symbols = [one["name"] for each in document["chunks"] for one in each["code"]["symbols"]]
+        assert any(name.startswith("tides.Table") for name in symbols)
+
+
+def test_marks_and_tokens_lie_over_each_other() -> None:
+    passage = Passage(
+        chunk_id=UUID(int=1),
+        document=DocumentRef(
+            id=UUID(int=2),
+            uri="u",
+            source="s",
+            title="t",
+            language="en",
+            media_type="python",
+        ),
+        text='\n    def tide(self):\r\n        return "a <tide> & more"\n\n',
+        heading_path=(),
+        page=None,
+        ordinal=0,
+        code=CodePlace(first_line=7, last_line=8),
+    )
+    first, second = code_lines(passage, "tide")
+    assert (first.number, second.number) == (7, 8)
+    assert BeautifulSoup(first.text, "html.parser").get_text() == "    def tide(self):"
+    assert (
+        BeautifulSoup(second.text, "html.parser").get_text() == '        return "a <tide> & more"'
+    )
+    assert "<mark>tide</mark>" in first.text
+    assert "<tide>" not in second.text
