@@ -142,7 +142,8 @@ async def verdicts(
 ) -> Sequence[tuple[str | None, datetime | None, datetime]]:
     """Give the newest verdict of every active index, when it was given, and since when it answers.
 
-    Verdict and time are None where it was never checked.
+    Verdict and time are None where it was never checked. An index whose only check was inconclusive
+    has just been given the references that later checks compare with: its verdict is ``first``.
     """
     newest = (
         select(checks.c.verdict, checks.c.created_at)
@@ -151,14 +152,19 @@ async def verdicts(
         .limit(1)
         .lateral("newest")
     )
+    number = select(func.count()).select_from(checks).where(checks.c.index_id == indexes.c.id)
+    only = number.scalar_subquery() == 1
     statement = (
-        select(newest.c.verdict, newest.c.created_at, _SINCE)
+        select(newest.c.verdict, newest.c.created_at, _SINCE, only.label("only"))
         .select_from(indexes)
         .join(collections, collections.c.id == indexes.c.collection_id)
         .join(newest, true(), isouter=True)
         .where(indexes.c.state == IndexState.ACTIVE.value, IS_LIVE)
     )
-    return [(row[0], row[1], row[2]) for row in await connection.execute(statement)]
+    return [
+        ("first" if row.only and row[0] == "inconclusive" else row[0], row[1], row[2])
+        for row in await connection.execute(statement)
+    ]
 
 
 def _select() -> Select[Any]:

@@ -49,6 +49,8 @@ async def serve_stdio(settings: Settings) -> None:
                 await server.run(incoming, outgoing, server.create_initialization_options())
         finally:
             warming.cancel()
+            # Before the connections close that it may be using.
+            await asyncio.gather(warming, return_exceptions=True)
 
 
 async def _lines() -> "anyio.AsyncFile[str] | None":

@@ -44,8 +44,14 @@ VERDICTS: Mapping[str, Label] = {
     "inconclusive": Label(text=gettext_noop("Inconclusive"), sign="inconclusive"),
     "fail": Label(text=gettext_noop("Failed"), sign="fail"),
     "unknown": Label(text=gettext_noop("Unknown"), sign="unknown"),
+    "first": Label(
+        text=gettext_noop("References are set; the next check can say more"), sign="inconclusive"
+    ),
 }
-"""Verdicts of checks; ``unknown`` is where there is none, or none that still counts."""
+"""Verdicts of checks; ``unknown`` is where there is none, or none that still counts.
+
+``first`` is where the only check found nothing to compare with, and set it.
+"""
 
 _Three = tuple[str, str, str]
 

@@ -25,7 +25,7 @@ from search_app.errors import CatalogError
 
 UNKNOWN = "unknown"
 
-GRAVITY = ("fail", "inconclusive", UNKNOWN, "warn", "stable")
+GRAVITY = ("fail", "inconclusive", UNKNOWN, "warn", "first", "stable")
 """States, the gravest first."""
 
 KEPT_S = 10.0

@@ -74,6 +74,7 @@ NEEDS: Mapping[str, Need] = {
     # Searching and looking.
     "GET /": _READ,
     f"POST {API}/search": _READ,
+    "GET /explore": _ANY_KEY,
     "GET /ask": _READ,
     "POST /ask": _READ,
     "GET /answers": _READ,
