@@ -26,8 +26,8 @@ from search_app.web.app import create_app
 from search_app.web.csrf import FIELD
 from search_app.web.translation import COOKIE as LANGUAGE
 from tests.catalog_dump import connect
-from tests.test_analysing import ATTACK, HOST, write
-from tests.web_site import cloned, run_apart
+from tests.test_analysing import HOST, write
+from tests.web_site import ATTACK, cloned, run_apart
 
 PCA = {"method": "pca"}
 
@@ -72,7 +72,7 @@ def client(site: Settings) -> Iterator[TestClient]:
 
 def made(client: TestClient, collection: str = "default") -> dict[str, Any]:
     """Give the map that the site was built with, as the API has it."""
-    parameters = {"kind": "map", "collection": collection, "limit": 200}
+    parameters: dict[str, Any] = {"kind": "map", "collection": collection, "limit": 200}
     oldest = client.get("/api/v1/analyses", params=parameters).json()["analyses"][-1]
     found: dict[str, Any] = client.get(f"/api/v1/analyses/{oldest['id']}").json()
     return found
@@ -112,7 +112,7 @@ def test_packed_points_and_listed_ones_are_the_same(client: TestClient) -> None:
     header, xs, ys, codes, ids = unpacked(answer.content)
     assert {group["label"] for group in header["groups"]} == {"harbour", "sky", "kitchen", ""}
     assert sum(group["count"] for group in header["groups"]) == 40
-    params = {"by": "meta.topic", "limit": 200}
+    params: dict[str, Any] = {"by": "meta.topic", "limit": 200}
     listed = client.get(f"{address}/points", params=params).json()
     assert listed["total"] == 40
     assert not listed["more"]
@@ -209,7 +209,7 @@ def test_a_query_lies_among_its_hits(client: TestClient) -> None:
 
 def test_a_part_is_listed_and_searched(client: TestClient) -> None:
     address = f"/api/v1/maps/{made(client)['id']}"
-    params = {"by": "meta.topic", "limit": 200}
+    params: dict[str, Any] = {"by": "meta.topic", "limit": 200}
     points = client.get(f"{address}/points", params=params).json()["points"]
     sky = [point["chunk_id"] for point in points if point["label"] == "sky"]
     listed = client.post(f"{address}/selection", json={"chunk_ids": sky, "limit": 4}).json()
@@ -302,12 +302,12 @@ def test_the_page_names_what_it_paints_and_offers_a_table(client: TestClient) ->
     preload = page.find("link", rel="preload")
     assert preload is not None
     assert client.get(str(preload["href"])).status_code == 200
-    frame = page.find(attrs={"data-map": True})
+    frame = page.select_one("[data-map]")
     assert frame is not None
     assert frame["data-map"] == found["id"]
     assert "chosen" in json.loads(str(frame["data-words"]))
     assert page.select_one("[role=application][tabindex='0']") is not None
-    assert "needs JavaScript" in str(page.find(attrs={"data-map-told": True}))
+    assert "needs JavaScript" in str(page.select_one("[data-map-told]"))
     options = {option["value"] for option in page.select("#map-by option")}
     assert {"", "language", "source", "date", "meta.topic", "meta.weight"} <= options
     table = page.find("a", string=re.compile("as a table"))
