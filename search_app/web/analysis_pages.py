@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from search_app import jobs
 from search_app.bootstrap import Services
 from search_app.catalog import addressing, analyses, chunks, exclusions
-from search_app.catalog.analyses import CLUSTERS, LABELS, OUTLIERS, Analysis
+from search_app.catalog.analyses import CLUSTERS, DIVERSITY, LABELS, OUTLIERS, Analysis
 from search_app.catalog.engine import reading
 from search_app.catalog.overview import collection_names
 from search_app.errors import InvalidInputError
@@ -145,6 +145,32 @@ async def outliers_page(
 async def ask_for_outliers(services: ServicesDep, form: PostedFormDep) -> Response:
     """Ask for a look at what stands out."""
     return await _ask(services, form, OUTLIERS, {})
+
+
+@router.api_route("/diversity", methods=["GET", "HEAD"])
+async def diversity_page(
+    request: Request,
+    services: ServicesDep,
+    collection: str = "",
+    analysis: str = "",
+    page: str = "1",
+) -> Response:
+    """Show how much passages differ, by the latest analysis or a chosen one."""
+    listed = await _listed(services, DIVERSITY, "/diversity", collection, page)
+    chosen = next((each for each in listed.found if "vendi" in each.numbers), None)
+    if analysis:
+        async with reading(services.engine) as connection:
+            chosen = await analyses.find(connection, analysis, kind=DIVERSITY)
+    return render(request, "diversity.html", listed=listed, analysis=chosen)
+
+
+@router.post("/diversity")
+async def ask_for_diversity(services: ServicesDep, form: PostedFormDep) -> Response:
+    """Ask for the diversity of a collection, of what a search finds, or of groups."""
+    given = {name: form.text(name) for name in ("query", "by")}
+    return await _ask(
+        services, form, DIVERSITY, {name: text for name, text in given.items() if text}
+    )
 
 
 @router.api_route("/labels", methods=["GET", "HEAD"])
