@@ -32,7 +32,17 @@ WORD = "zanzibar"
 """Stands in every text, title and path of the secret collection, and nowhere else."""
 
 OF_A_COLLECTION = frozenset(
-    {"/ask", "/checks", "/upload", "/feedback", "/clusters", "/outliers", "/diversity", "/labels", "/exclusions"}
+    {
+        "/ask",
+        "/checks",
+        "/upload",
+        "/feedback",
+        "/clusters",
+        "/outliers",
+        "/diversity",
+        "/labels",
+        "/exclusions",
+    }
 )
 """Pages whose forms name a collection, or something of one."""
 
