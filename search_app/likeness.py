@@ -29,7 +29,7 @@ from search_app.embedders.batching import normalise
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.lexical import analyse
 from search_app.stores.base import VectorStore
-from search_app.types import DocumentRef, TermQuery, Vector
+from search_app.types import DocumentRef, Matrix, TermQuery, Vector
 
 MOST_TERMS = 25
 """Terms that passages are looked for by, the strongest."""
@@ -359,24 +359,27 @@ class Reason:
     unlike_cosine: float | None = None
 
 
-def reason_of(
-    vector: Vector, like: Mapping[Example, Vector], unlike: Mapping[Example, Vector]
-) -> Reason:
+def reasons_of(
+    found: Mapping[UUID, Vector],
+    like: Mapping[Example, Vector],
+    unlike: Mapping[Example, Vector],
+) -> dict[UUID, Reason]:
     """Find the nearest example on each side; of equally near ones, the first in their own order."""
-    nearest = _nearest(vector, like)
-    far = _nearest(vector, unlike) if unlike else None
-    return Reason(
-        like=nearest[0],
-        cosine=nearest[1],
-        unlike=far[0] if far else None,
-        unlike_cosine=far[1] if far else None,
-    )
-
-
-def _nearest(vector: Vector, examples: Mapping[Example, Vector]) -> tuple[Example, float]:
-    cosines = {
-        example: float(vector.astype(np.float64) @ other.astype(np.float64))
-        for example, other in examples.items()
+    if not found:
+        return {}
+    rows = np.stack(list(found.values()))
+    nearest = _nearest(rows, like)
+    far: Sequence[tuple[Example | None, float | None]] = [(None, None)] * len(found)
+    if unlike:
+        far = _nearest(rows, unlike)
+    return {
+        chunk_id: Reason(like=example, cosine=cosine, unlike=other, unlike_cosine=against)
+        for chunk_id, (example, cosine), (other, against) in zip(found, nearest, far, strict=True)
     }
-    best = min(cosines, key=lambda example: (-cosines[example], str(example)))
-    return best, cosines[best]
+
+
+def _nearest(rows: Matrix, examples: Mapping[Example, Vector]) -> list[tuple[Example, float]]:
+    ordered = sorted(examples, key=str)
+    cosines = rows.astype(np.float64) @ np.stack([examples[each] for each in ordered]).T
+    places = cosines.argmax(axis=1).tolist()
+    return [(ordered[place], float(cosines[row, place])) for row, place in enumerate(places)]

@@ -33,7 +33,7 @@ from search_app.errors import (
     UnmovedError,
 )
 from search_app.filters import Filter, without
-from search_app.fusion import DEPTH, Method
+from search_app.fusion import DEPTH, Fused, Method
 from search_app.grammar import parse_filter
 from search_app.identity import Prover
 from search_app.lexical import analyse
@@ -45,7 +45,7 @@ from search_app.likeness import (
     direction,
     example_vectors,
     find_seeds,
-    reason_of,
+    reasons_of,
     strongest_terms,
 )
 from search_app.mmr import POOL, mmr_order
@@ -152,7 +152,8 @@ class NearestRequest:
 class _Search:
     """A request that was checked and read; passages of ``without`` are no answer.
 
-    Of one document, ``per_document`` passages are found at most.
+    Of one document, ``per_document`` passages are found at most. ``vectors``, where there is one,
+    takes in those of what is found, fetched while texts are loaded.
     """
 
     request: SearchRequest
@@ -161,6 +162,7 @@ class _Search:
     ranking: Ranking
     without: frozenset[UUID] = frozenset()
     per_document: int | None = None
+    vectors: dict[UUID, Vector] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,6 +313,7 @@ class Searcher:
             ranking=_ranking(self._ranking, asked),
             without=frozenset() if many else seeds.own,
             per_document=request.per_document,
+            vectors={} if len(seeds.like) + len(seeds.unlike) > 1 else None,
         )
         prepared, vectors = await self._prepare_like(search, seeds)
         found, more = await self._find(search, seeds.target, prepared)
@@ -318,7 +321,7 @@ class Searcher:
         return Recommendation(
             result=_alike_noted(result),
             seeds=seeds,
-            reasons=await self._reasons(seeds, vectors, result.hits),
+            reasons=await self._reasons(search, seeds, vectors, result.hits),
         )
 
     async def nearest(self, request: NearestRequest) -> SearchResult:
@@ -539,25 +542,31 @@ class Searcher:
         return await as_stage("embed", self._embed(query, asked))
 
     async def _reasons(
-        self, seeds: Seeds, vectors: Mapping[Example, Vector], hits: Sequence[Hit]
+        self,
+        search: _Search,
+        seeds: Seeds,
+        vectors: Mapping[Example, Vector],
+        hits: Sequence[Hit],
     ) -> Mapping[UUID, Reason]:
         """Say of each hit which examples are nearest."""
-        if len(seeds.like) == 1 and not seeds.unlike:
+        if search.vectors is None:
             only = seeds.like[0].example
             return {
                 hit.chunk_id: Reason(like=only, cosine=hit.scores[DENSE])
                 for hit in hits
                 if DENSE in hit.scores
             }
+        missing = [hit.chunk_id for hit in hits if hit.chunk_id not in search.vectors]
         index = seeds.target.index
-        points = await self._store(index.store).fetch(index.id, [hit.chunk_id for hit in hits])
-        like = {each.example: vectors[each.example] for each in seeds.like}
-        unlike = {each.example: vectors[each.example] for each in seeds.unlike}
-        return {
-            point.chunk_id: reason_of(point.vector, like, unlike)
-            for point in points
-            if point.vector is not None
+        points = await self._store(index.store).fetch(index.id, missing) if missing else []
+        found = search.vectors | {
+            point.chunk_id: point.vector for point in points if point.vector is not None
         }
+        return reasons_of(
+            {hit.chunk_id: found[hit.chunk_id] for hit in hits if hit.chunk_id in found},
+            {each.example: vectors[each.example] for each in seeds.like},
+            {each.example: vectors[each.example] for each in seeds.unlike},
+        )
 
     async def _terms(
         self, search: _Search, target: Serving
@@ -601,7 +610,9 @@ class Searcher:
                 fold=search.request.fold,
                 per_document=search.per_document,
             )
-            hits = await as_stage("load", loading)
+            hits, _ = await asyncio.gather(
+                as_stage("load", loading), self._take_in(search, target.index, candidates[:wanted])
+            )
             cut = any(len(found) >= depth for found in lists.values())
             if len(hits) >= wanted or not cut or depth == MAX_K:
                 break
@@ -629,6 +640,16 @@ class Searcher:
         if not known and marked:
             marked[-1] = replace(marked[-1], within_noise_of_next=None)
         return marked[:last], len(hits) > last
+
+    async def _take_in(self, search: _Search, index: Index, found: Sequence[Fused]) -> None:
+        """Fetch the vectors of what was found, where they are wanted."""
+        if search.vectors is None or not found:
+            return
+        ids = [each.chunk_id for each in found if each.chunk_id not in search.vectors]
+        points = await self._store(index.store).fetch(index.id, ids)
+        search.vectors.update(
+            {point.chunk_id: point.vector for point in points if point.vector is not None}
+        )
 
     async def _diversified(self, index: Index, hits: Sequence[Found], weight: float) -> list[Found]:
         """Reorder the first hits so that they are relevant and differ."""

@@ -27,7 +27,7 @@ from search_app.likeness import (
     check_examples,
     direction,
     read_example,
-    reason_of,
+    reasons_of,
 )
 from search_app.types import Matrix, Vector
 
@@ -156,11 +156,12 @@ def test_the_reason_is_the_nearest_example_on_each_side() -> None:
     examples = [text_example(str(n)) for n in range(4)]
     like = dict(zip(examples[:2], rows[:2], strict=True))
     unlike = dict(zip(examples[2:], rows[2:4], strict=True))
-    reason = reason_of(rows[4], like, unlike)
+    reason = reasons_of({ONE: rows[4]}, like, unlike)[ONE]
     assert reason.like == max(like, key=lambda each: float(like[each] @ rows[4]))
     assert reason.unlike == max(unlike, key=lambda each: float(unlike[each] @ rows[4]))
     assert reason.cosine == pytest.approx(float(like[reason.like] @ rows[4]), abs=1e-6)
-    assert reason_of(rows[4], like, {}).unlike is None
+    assert reasons_of({ONE: rows[4]}, like, {})[ONE].unlike is None
+    assert reasons_of({}, like, unlike) == {}
 
 
 # Groups
