@@ -10,8 +10,8 @@ import pytest
 
 from ingest import loaders
 from ingest.chunker import chunk
-from ingest.loaders.registry import supported
 from ingest.loaders.code import CODE_LANGUAGES
+from ingest.loaders.registry import supported
 from ingest.types import LoadedDocument
 from search_app.types import Chunking
 from search_app.words import CODE_TYPES, TYPES
