@@ -308,6 +308,11 @@ def test_diversity_of_all_of_a_search_and_of_years(site: Settings) -> None:
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("clusters", "one", {}, "3 passages or more and there is 1 passage"),
     ("outliers", "one", {}, "3 passages or more"),
+    ("clusters", "one", {"method": "hdbscan"}, "3 passages or more and there is 1 passage"),
+    ("labels", "one", {"name": "topic", "method": "ridge"}, "has the field 'meta.topic'"),
+    ("outliers", "default", {"filters": ["suggested.none=x"]}, "there is no passage"),
+    ("diversity", "default", {"filters": ["language=xx"]}, "there is no passage"),
+    ("labels", "default", {"name": "topic", "filters": ["language=xx"]}, "there is no passage"),
     ("diversity", "one", {}, "2 passages or more"),
     ("labels", "one", {"name": "topic"}, "no document of collection 'one' has the field"),
     ("clusters", "default", {"field": "meta.none"}, "has the field 'meta.none'; there are"),
@@ -431,6 +436,28 @@ def test_pages_show_what_the_api_says(client: TestClient, language: str) -> None
     assert f"/labels/{suggested['analysis_id']}" in document.text
     for path in ("/clusters/zz", "/labels/0123", "/clusters?collection=nobody"):
         assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_page_of_diversity_shows_what_the_api_says(
+    site: Settings, client: TestClient, language: str
+) -> None:
+    client.cookies.set(LANGUAGE, language)
+    measured = done(site, "diversity", by="year")
+    numbers = client.get(f"/api/v1/analyses/{measured.id}").json()["numbers"]
+    for address in ("/diversity", f"/diversity?analysis={measured.id}"):
+        text = client.get(address).text
+        assert f"{numbers['mean_distance']:.4f}" in text
+        for group in numbers["groups"]:
+            assert f"{group['vendi_at_size']:.2f}" in text
+    page = BeautifulSoup(client.get("/diversity").text, "html.parser")
+    field = page.find("input", {"name": FIELD})
+    assert field is not None
+    form = {"collection": "default", "query": "star", "by": "", FIELD: str(field["value"])}
+    answer = client.post("/diversity", data=form)
+    assert answer.headers["location"].startswith("/jobs/")
+    for kind in ("clusters", "outliers", "diversity", "labels"):
+        assert client.get(f"/{kind}?collection=one").status_code == 200
 
 
 def test_a_report_of_labels_shows_its_matrix(client: TestClient) -> None:
