@@ -38,13 +38,17 @@ PLACES: Mapping[str, Place] = {
         name=gettext_noop("Outliers"),
         about=gettext_noop("Passages like no other, repeated ones, and documents out of place."),
     ),
+    "/diversity": Place(
+        name=gettext_noop("Diversity"),
+        about=gettext_noop("How much passages differ: of all, of a search, of periods."),
+    ),
     "/labels": Place(
         name=gettext_noop("Labels"),
         about=gettext_noop("Values suggested for documents that lack one, and doubtful ones."),
     ),
     "/exclusions": Place(
         name=gettext_noop("Left out"),
-        about=gettext_noop("What searches leave out, and by whose hand."),
+        about=gettext_noop("What searches leave out, since when and why."),
     ),
     "/answers": Place(
         name=gettext_noop("Answers"), about=gettext_noop("Answers that are kept, as given.")
