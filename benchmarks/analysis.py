@@ -159,7 +159,8 @@ def _clusterings(posts: Posts) -> None:
         print(
             f"| {method} | {_range(clusters)} | {_shown(interval_of(aris))} | "
             f"{_shown(interval_of(nmis))} | {_shown(interval_of(widths))} | "
-            f"{_shown(interval_of(spreads, most=np.inf))} | {stable.ari:.3f}, {min(stable.aris):.3f} | "
+            f"{_shown(interval_of(spreads, most=np.inf))} | "
+            f"{stable.ari:.3f}, {min(stable.aris):.3f} | "
             f"{steady} of {len(stable.jaccards)} | {np.mean(found_none):.0%} |",
             flush=True,
         )
