@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import make_url
 from starlette.testclient import TestClient
 
+from ingest.analysing.asking import analyse
 from ingest.pipeline import IngestRequest, ingest
 from ingest.reindex import ReindexRequest, reindex
 from search_app import jobs
@@ -38,6 +39,7 @@ OF_A_COLLECTION = frozenset(
         "/upload",
         "/feedback",
         "/clusters",
+        "/map",
         "/outliers",
         "/diversity",
         "/labels",
@@ -166,6 +168,7 @@ async def _fill(
             numbers={},
             seconds=0.1,
         )
+    made = await analyse(services, collection, "map", {"method": "pca"})
     hit = found.hits[0]
     index = str(report.index_id)
     ids = {
@@ -180,6 +183,7 @@ async def _fill(
         "index": index,
         "check": str(checked.check_id),
         "analysis": str(analysis),
+        "map": str(made.id),
         "job": str(job.id),
         "job_id": str(job.id),
         "schedule": str(scheduled.id),
@@ -243,6 +247,9 @@ def _queries(things: Things) -> dict[str, dict[str, str]]:
         "GET /api/v1/why": why,
         "GET /compare": indexes,
         "GET /api/v1/compare": indexes,
+        "GET /map": {"collection": name},
+        "GET /map/table": {"analysis": ids["map"]},
+        "GET /api/v1/maps/{map}/query": {"q": WORD},
         "GET /failures": {"collection": name},
         "GET /exclusions": {"collection": name},
         "GET /api/v1/exclusions": {"collection": name},
@@ -266,13 +273,16 @@ def _body(app: FastAPI, method: str, path: str, things: Things) -> Any:
         "document_id": things.ids["document_id"],
         "like": [things.ids["chunk_id"]],
         "unlike": [],
+        "chunk_ids": [things.ids["chunk_id"]],
         "filters": [],
         "documents": [things.ids["document_id"]],
         "passages": [things.ids["chunk_id"]],
         "collections": [things.collection],
         "arguments": [f"https://{things.collection}.example/page"],
     }
-    return body | {name: value for name, value in changes.items() if name in shape["properties"]}
+    # What is a number there, as the most passages of an answer, names nothing.
+    named = {name for name in shape["properties"] if not isinstance(body.get(name), int)}
+    return body | {name: value for name, value in changes.items() if name in named}
 
 
 def _form(method: str, path: str, things: Things) -> dict[str, str] | None:
