@@ -62,10 +62,10 @@ _ASKING = (*_ONE, Kind.EMBEDDER_REFUSED, Kind.EMBEDDER_UNAVAILABLE, Kind.STORE_U
 router = APIRouter(prefix="/api/v1", tags=["v1"])
 
 
-@router.get("/maps/{analysis}/groups", name="map_groups", responses=described(*_ONE))
-async def get_groups(services: ServicesDep, analysis: MapName, by: By = "") -> Groups:
+@router.get("/maps/{map_id}/groups", name="map_groups", responses=described(*_ONE))
+async def get_groups(services: ServicesDep, map_id: MapName, by: By = "") -> Groups:
     """List what the points of a map are coloured by, and how many there are of each."""
-    found = await find_map(services, analysis)
+    found = await find_map(services, map_id)
     answer = await coloured(services, found, by)
     return Groups(
         map=found.id, by=answer.by, ordered=answer.grouping.ordered, groups=_groups(answer)
@@ -73,7 +73,7 @@ async def get_groups(services: ServicesDep, analysis: MapName, by: By = "") -> G
 
 
 @router.get(
-    "/maps/{analysis}/points.bin",
+    "/maps/{map_id}/points.bin",
     name="map_points_packed",
     response_class=Response,
     responses={
@@ -84,7 +84,7 @@ async def get_groups(services: ServicesDep, analysis: MapName, by: By = "") -> G
         **described(*_ONE),
     },
 )
-async def get_packed(services: ServicesDep, analysis: MapName, by: By = "") -> Response:
+async def get_packed(services: ServicesDep, map_id: MapName, by: By = "") -> Response:
     """Get all points at once, packed, as the page paints them; 25 bytes each.
 
     All numbers are little-endian: 4 bytes UNM1; the length of the header as uint32; the header,
@@ -92,7 +92,7 @@ async def get_packed(services: ServicesDep, analysis: MapName, by: By = "") -> R
     float32 of x, count float32 of y, count uint8 of the group (padded with 0 to a multiple of 4),
     and 16 bytes for the id of each passage.
     """
-    found = await find_map(services, analysis)
+    found = await find_map(services, map_id)
     answer = await coloured(services, found, by)
     return Response(
         _packed(answer),
@@ -101,18 +101,18 @@ async def get_packed(services: ServicesDep, analysis: MapName, by: By = "") -> R
     )
 
 
-@router.get("/maps/{analysis}/points", name="map_points", responses=described(*_ONE))
+@router.get("/maps/{map_id}/points", name="map_points", responses=described(*_ONE))
 async def list_points(
     services: ServicesDep,
     *,
-    analysis: MapName,
+    map_id: MapName,
     by: By = "",
     group: Annotated[int | None, Query(ge=0, le=255, description="Only of this group")] = None,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> PointsJson:
     """List the points of a map with their passages, page by page."""
-    found = await find_map(services, analysis)
+    found = await find_map(services, map_id)
     answer = await coloured(services, found, by)
     rows = rows_of(answer, group)
     shown = await shown_points(services, answer, rows[offset : offset + limit])
@@ -128,24 +128,24 @@ async def list_points(
     )
 
 
-@router.get("/maps/{analysis}/points/{chunk_id}", name="map_point", responses=described(*_ONE))
-async def get_point(services: ServicesDep, analysis: MapName, chunk_id: UUID) -> PointJson:
+@router.get("/maps/{map_id}/points/{chunk_id}", name="map_point", responses=described(*_ONE))
+async def get_point(services: ServicesDep, map_id: MapName, chunk_id: UUID) -> PointJson:
     """Get the passage of one point."""
-    found = await find_map(services, analysis)
+    found = await find_map(services, map_id)
     passage, point = await one_point(services, found, chunk_id)
     return PointJson.model_validate(point_json(passage, point))
 
 
-@router.get("/maps/{analysis}/query", name="map_query", responses=described(*_ASKING))
+@router.get("/maps/{map_id}/query", name="map_query", responses=described(*_ASKING))
 async def get_query(
     services: ServicesDep,
     *,
-    analysis: MapName,
+    map_id: MapName,
     q: Annotated[str, Query(description="What is looked for, in words")],
     k: Annotated[int, Query(ge=1, le=100, description="Most hits wanted")] = 20,
 ) -> QueryOnMap:
     """Search the index of a map by meaning, and place the query among its hits."""
-    found = await find_map(services, analysis)
+    found = await find_map(services, map_id)
     answer = await query_on_map(services, found, q, k=k)
     return QueryOnMap(
         query=answer.result.query,
@@ -172,16 +172,14 @@ async def get_query(
 
 
 @router.post(
-    "/maps/{analysis}/selection",
+    "/maps/{map_id}/selection",
     name="map_selection",
     dependencies=[Depends(json_only)],
     responses=described(*_ASKING, Kind.CROSS_ORIGIN, Kind.TOO_LARGE, Kind.NOT_JSON),
 )
-async def get_selection(
-    services: ServicesDep, analysis: MapName, body: SelectBody
-) -> SelectionJson:
+async def get_selection(services: ServicesDep, map_id: MapName, body: SelectBody) -> SelectionJson:
     """List passages of a part of a map, or search among them by meaning, exactly."""
-    found = await find_map(services, analysis)
+    found = await find_map(services, map_id)
     answer = await select(
         services, found, body.chunk_ids, query=body.query, limit=body.limit, offset=body.offset
     )
