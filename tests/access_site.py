@@ -281,7 +281,8 @@ def _body(app: FastAPI, method: str, path: str, things: Things) -> Any:
         "arguments": [f"https://{things.collection}.example/page"],
     }
     # What is a number there, as the most passages of an answer, names nothing.
-    named = {name for name in shape["properties"] if not isinstance(body.get(name), int)}
+    properties = shape["properties"].items()
+    named = {name for name, value in properties if value.get("type") != "integer"}
     return body | {name: value for name, value in changes.items() if name in named}
 
 
