@@ -1,6 +1,6 @@
 """How well a function is found by what it is for, when files of code are cut into definitions.
 
-    python -m benchmarks.code --repos flask,httpx,svcs --limit 500
+    python -m benchmarks.code flask httpx svcs --limit 500
 
 The functions of the golden set, which come without their docstrings, are put back into files and
 classes as far as it tells; the files are ingested once as their layout tells functions apart (as
@@ -55,14 +55,14 @@ Files = Mapping[str, Sequence[Function]]
 def main(arguments: Sequence[str] = ()) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="benchmarks.code", description=__doc__)
-    parser.add_argument("--repos", default="", help="only these repositories, comma-separated")
+    parser.add_argument("repos", nargs="*", help="only these repositories")
     parser.add_argument("--limit", type=int, help="ask only so many queries")
     parser.add_argument("--embedder", default="bundled")
     options = parser.parse_args(arguments)
     if not (GOLDEN / _NAME).is_dir():
         print(f"no golden set in {GOLDEN / _NAME}: nothing to measure")
         return
-    repos = frozenset(filter(None, options.repos.split(",")))
+    repos = frozenset(options.repos)
     asyncio.run(measure(repos, options.limit, options.embedder))
 
 
