@@ -11,7 +11,7 @@ import pytest
 from ingest.pipeline import IngestRequest, ingest, remove
 from ingest.targets import register
 from search_app.bootstrap import Services
-from search_app.catalog import collections, indexes
+from search_app.catalog import collections, exclusions, indexes
 from search_app.catalog.engine import transaction
 from search_app.embedders.hashing import HashingEmbedder
 from search_app.errors import (
@@ -43,6 +43,7 @@ from search_app.why.of_document import (
     Edited,
     Failed,
     Found,
+    LeftOut,
     NeverIngested,
     NoVector,
     Pending,
@@ -170,6 +171,47 @@ async def test_removed_when_and_by_which_run(filled: Services, folder: Path) -> 
     assert by_title.facts.subject == answer.facts.subject
     by_id = await why(filled, str(answer.facts.subject.id))
     assert causes(by_id) == ["removed"]
+
+
+async def test_excluded_by_somebody_since_when_and_why(filled: Services) -> None:
+    subject = (await why(filled)).facts.subject
+    assert subject.id is not None
+    async with transaction(filled.engine) as connection:
+        await exclusions.add(connection, documents=[subject.id], reason="季節運休")
+    answer = await why(filled)
+    assert causes(answer) == ["left_out"]
+    left = one(answer, LeftOut)
+    assert (left.whole, left.excluded, left.passages, left.reason) == (True, 1, 1, "季節運休")
+    assert left.since is not None
+    assert "季節運休" in said(answer)
+    assert "ingest include" in wording.advice(left)
+    async with transaction(filled.engine) as connection:
+        await exclusions.lift(connection, documents=[subject.id])
+    assert causes(await why(filled)) == ["found"]
+
+
+async def test_a_passage_that_is_excluded(filled: Services, folder: Path) -> None:
+    sections = "\n\n".join(f"# Pier {n}\n\n" + f"Boats of pier {n} leave. " * 60 for n in range(3))
+    (folder / "piers.md").write_text(sections)
+    await add(filled, folder)
+    answer = await why(filled, "piers.md", "pier 1")
+    first, *others = answer.facts.chunk_ids
+    assert others
+    async with transaction(filled.engine) as connection:
+        await exclusions.add(connection, passages=[first])
+    # The others are found, and nothing needs saying.
+    assert causes(await why(filled, "piers.md", "pier 1")) == ["found"]
+    async with transaction(filled.engine) as connection:
+        await exclusions.add(connection, passages=others)
+    left = one(await why(filled, "piers.md", "pier 1"), LeftOut)
+    assert left.whole
+    assert left.excluded == left.passages == 1 + len(others)
+    async with transaction(filled.engine) as connection:
+        await exclusions.lift(connection, passages=others)
+    narrow = await why(filled, "piers.md", FERRY, k=1)
+    assert causes(narrow)[0] == "left_out"
+    assert one(narrow, LeftOut).excluded == 1
+    assert "1 of its" in said(narrow)
 
 
 async def test_a_failure_after_the_removal_is_told_too(filled: Services, folder: Path) -> None:

@@ -46,11 +46,12 @@ class Exclusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """What of a document is left out: all of it, or the passages with these ids."""
+    """What of a document is left out: all of it, or the passages with these ids; since when."""
 
     whole: bool = False
     chunk_ids: frozenset[UUID] = frozenset()
     reason: str = ""
+    since: datetime | None = None
 
 
 _HIDDEN = text("""
@@ -221,7 +222,8 @@ async def listing(
 
 
 _OF_DOCUMENT = text("""
-    SELECT exclusions.text_hash = ''::bytea AS whole, exclusions.reason, chunks.id
+    SELECT exclusions.text_hash = ''::bytea AS whole, exclusions.reason, exclusions.created_at,
+        chunks.id
     FROM exclusions LEFT JOIN chunks ON chunks.document_id = exclusions.document_id
         AND chunks.text_hash = exclusions.text_hash
     WHERE exclusions.document_id = :document_id
@@ -235,6 +237,10 @@ async def of_document(connection: AsyncConnection, document_id: UUID) -> Left:
         whole=any(row.whole for row in rows),
         chunk_ids=frozenset(row.id for row in rows if row.id is not None),
         reason=next((row.reason for row in rows if row.whole), ""),
+        # A passage whose text is there no more leaves nothing out.
+        since=min(
+            (row.created_at for row in rows if row.whole or row.id is not None), default=None
+        ),
     )
 
 

@@ -19,6 +19,8 @@ _DOCUMENT = "9b2d4c6e-1f3a-5b7c-8d9e-0a1b2c3d4e5f"
 _CHUNK = "3f0c7a52-6a51-5f0e-9d6b-0b7f4a4f2f11"
 MOST_NAMED = 1_000
 """Documents, and passages, of one request."""
+MOST_IN_ADDRESS = 100
+"""The same where they stand in the address, which servers do not read to any length."""
 
 _CHANGING = (
     Kind.INVALID_INPUT,
@@ -156,10 +158,10 @@ async def exclude(services: ServicesDep, body: ExcludeBody) -> ExclusionsChanged
 async def include(
     services: ServicesDep,
     document_id: Annotated[
-        tuple[UUID, ...], Query(max_length=MOST_NAMED, description="As often as needed")
+        tuple[UUID, ...], Query(max_length=MOST_IN_ADDRESS, description="As often as needed")
     ] = (),
     chunk_id: Annotated[
-        tuple[UUID, ...], Query(max_length=MOST_NAMED, description="As often as needed")
+        tuple[UUID, ...], Query(max_length=MOST_IN_ADDRESS, description="As often as needed")
     ] = (),
 ) -> ExclusionsChanged:
     """Have documents and passages found again that were excluded."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from search_app.catalog.exclusions import Left
 from search_app.catalog.history import DocumentEvent
 from search_app.catalog.inquiries import PastCheck, PastFailure, PastSearch
 from search_app.question import Question
@@ -92,12 +93,13 @@ class Facts:
 
     ``approximate`` is what users get; ``exact`` the same without the index's own error, asked only
     where the document is not among the first ``k``; ``unfiltered`` without filters, asked only
-    where filters leave the document out. ``texts`` are its passages with their headings, and
-    ``lacking`` how many of them have no vector in the index. ``nearest`` is the cosine of its best
-    passage, where that is known. ``folded_into`` is the rank of the hit that the page shows in its
-    place. ``rivals`` is what became of the documents above it since the search compared with, and
-    ``switched_at`` when the index took over that answers now, where another one answered that.
-    ``checks`` are those of the index since the search compared with, where it answered that too.
+    where filters leave the document out. ``texts`` are its passages with their headings, ``left``
+    what of them is left out of every search, and ``lacking`` how many have no vector in the index.
+    ``nearest`` is the cosine of its best passage, where that is known. ``folded_into`` is the rank
+    of the hit that the page shows in its place. ``rivals`` is what became of the documents above it
+    since the search compared with, and ``switched_at`` when the index took over that answers now,
+    where another one answered that. ``checks`` are those of the index since the
+    search compared with, where it answered that too.
     """
 
     k: int
@@ -115,6 +117,7 @@ class Facts:
     last_hit: PastSearch | None = None
     chunk_ids: Sequence[UUID] = ()
     texts: Sequence[str] = ()
+    left: Left = field(default_factory=Left)
     lacking: int = 0
     approximate: Listed | None = None
     exact: Listed | None = None

@@ -22,6 +22,7 @@ class Cause(StrEnum):
     FAILED = "failed"
     REMOVED = "removed"
     PENDING = "pending"
+    LEFT_OUT = "left_out"
     NO_VECTOR = "no_vector"
     EDITED = "edited"
     CHUNKED_ANEW = "chunked_anew"

@@ -12,6 +12,7 @@ from search_app.bootstrap import Services
 from search_app.catalog import (
     chunks,
     collections,
+    exclusions,
     history,
     indexes,
     inquiries,
@@ -135,6 +136,7 @@ async def _of_catalog(
         facts,
         chunk_ids=own,
         events=await history.of_document(connection, subject.id),
+        left=await exclusions.of_document(connection, subject.id),
         last_hit=await inquiries.last_hit(
             connection,
             collection,
@@ -289,6 +291,7 @@ class _Asking:
         return replace(
             facts,
             texts=[full_text(passage) for passage in passages],
+            left=replace(facts.left, chunk_ids=facts.left.chunk_ids & set(ids)),
             lacking=len(ids) - held,
             nearest=nearest,
             vector_hash=None if vector is None else vector_hash(vector),

@@ -130,6 +130,36 @@ class Pending(Finding):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut(Finding):
+    """Somebody had all or ``excluded`` of its ``passages`` left out of every search."""
+
+    cause = Cause.LEFT_OUT
+    whole: bool
+    excluded: int
+    passages: int
+    since: datetime | None
+    reason: str
+
+    def told(self) -> Told:
+        """Say since when, and why."""
+        advice = gettext_noop("Have it found again with ingest include, or on its page.")
+        if not self.whole:
+            return Told(
+                gettext_noop(
+                    "%(excluded)s of its %(passages)s passages are excluded from every search "
+                    "since %(since)s."
+                ),
+                advice,
+            )
+        if self.reason:
+            return Told(
+                gettext_noop("It is excluded from every search since %(since)s: %(reason)s"),
+                advice,
+            )
+        return Told(gettext_noop("It is excluded from every search since %(since)s."), advice)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoVector(Finding):
     """Passages of it are missing from the index."""
 
@@ -262,6 +292,21 @@ def pending(facts: Facts) -> Pending | None:
     if subject.state is State.INDEXED and not subject.complete:
         return Pending(run=subject.run_id, older=True)
     return None
+
+
+def left_out(facts: Facts) -> LeftOut | None:
+    """Was it, or are passages of it, excluded from every search?"""
+    left, passages = facts.left, len(facts.texts)
+    if facts.is_found or not searchable(facts) or not (left.whole or left.chunk_ids):
+        return None
+    whole = left.whole or len(left.chunk_ids) == passages
+    return LeftOut(
+        whole=whole,
+        excluded=passages if whole else len(left.chunk_ids),
+        passages=passages,
+        since=left.since,
+        reason=left.reason,
+    )
 
 
 def no_vector(facts: Facts) -> NoVector | None:

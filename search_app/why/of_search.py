@@ -305,6 +305,8 @@ def outranked(facts: Facts) -> Outranked | None:
         return None
     if facts.lacking and facts.lacking == len(facts.texts):
         return None
+    if facts.left.whole or (facts.texts and len(facts.left.chunk_ids) == len(facts.texts)):
+        return None
     place = facts.place or (facts.exact.place if facts.exact else None)
     above = [hit for hit in facts.approximate.hits if hit.rank <= facts.k]
     scores = place.scores if place else {}

@@ -37,8 +37,10 @@ BELOW_BEST = 0.2
 WORDS, MEANING, PLACE = 0.45, 0.45, 0.1
 
 _FENCED = re.compile(r"(?ms)^[ \t]*(```+|~~~+).*?(?:^[ \t]*\1|\Z)")
-_BREAK = re.compile(r"[^\S\n]*\n\s*")
-_BREAK_WITHIN = re.compile(rf"(?<=[{SPACELESS}、。，．])[^\S\n]*\n\s*(?=[{SPACELESS}「『（])")
+_LINE_ENDS = "\n\r\v\f\x1c-\x1e\x85\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}"
+_SPACE_WITH_BREAK = rf"[^\S{_LINE_ENDS}]*[{_LINE_ENDS}]\s*"
+_BREAK = re.compile(_SPACE_WITH_BREAK)
+_BREAK_WITHIN = re.compile(rf"(?<=[{SPACELESS}、。，．]){_SPACE_WITH_BREAK}(?=[{SPACELESS}「『（])")
 
 Scores = NDArray[np.float64]
 
