@@ -20,6 +20,7 @@ from ingest.report import IngestReport
 from search_app.bootstrap import Services, open_services
 from search_app.config import load_settings
 from search_app.embedders.base import Embedder
+from search_app.embedders.hosted import breaker
 from search_app.embedders.hosted.transport import Plan
 from search_app.embedders.openai import OpenAIEmbedder
 from search_app.errors import (
@@ -242,6 +243,8 @@ async def served(
     services: Services, endpoint: ScriptedEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Served]:
     """Embed through the endpoint, whose mood one can change; it begins well."""
+    # The next run would be another process, which knows nothing of what failed before.
+    monkeypatch.setattr(breaker, "REST_S", 0.0)
     embedder = OpenAIEmbedder(
         model="m", base_url=endpoint.url, batch_size=16, plan=Plan(max_retries=4, retry_wait_s=0.01)
     )

@@ -184,8 +184,12 @@ def test_a_collection_shows_its_index_and_runs(client: TestClient) -> None:
     assert "Active" in index
     assert "pgvector" in index
     assert "Ingest" in texts(soup, "main > h2:-soup-contains('runs') + .table-frame tbody tr")[0]
-    for address in {str(link["href"]) for link in soup.select("main a")}:
+    for address in {str(link["href"]) for link in soup.select("main a:not([href^='/api/'])")}:
         page(client, address)
+    formats = [str(link["href"]) for link in soup.select("main a[href^='/api/']")]
+    assert formats
+    for address in formats:
+        assert client.get(address).status_code == 200
 
 
 def test_unknown_collections_lead_to_those_there_are(client: TestClient) -> None:
