@@ -217,15 +217,15 @@ def test_a_mode_that_is_none_is_explained(page: Page, complaints: list[str]) -> 
 
 
 def test_more_like_this_leads_on_and_back(page: Page) -> None:
-    page.goto("/?q=harbour+ferry&mode=keyword")
+    page.goto("/?q=harbour+ferry&mode=semantic")
     title = page.locator(".hit-title").first.inner_text()
     page.locator(".hit").first.get_by_role("link", name="More like this").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Passages like this one")
-    expect(page.locator(".seed .hit-title")).to_have_text(title)
+    expect(page.locator(".example .hit-title")).to_have_text(title)
     assert page.locator(".hit").count() > 1
     expect(page.locator(".thumb")).to_have_count(0)
     page.get_by_role("link", name="Back to the results").click()
-    assert query(page) == {"q": ["harbour ferry"], "mode": ["keyword"]}
+    assert query(page) == {"q": ["harbour ferry"], "mode": ["semantic"]}
     page.locator(".hit-title a").first.click()
     page.get_by_role("link", name="More like this").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Documents like this one")
