@@ -204,6 +204,12 @@ NAMES = {
     *("Accept", "HDBSCAN", "KB", "MMR", "Ward", "k-means", "search-app"),
     # Values that the API takes, where its page lists them.
     *(
+        "UMAP",
+        "UNM",
+        "NAME",
+        "ZIP",
+        *("author", "by", "clusters", "count", "csv", "date", "float", "folder", "groups"),
+        *("npy", "ordered", "pca", "rows", "source", "type", "uint", "umap", "vectors"),
         "admin",
         "agglomerative",
         "bedrock",
@@ -280,7 +286,8 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|(?<=/)[0-9]+")
 def kind(address: str) -> tuple[str, ...]:
     """Give what addresses of one kind of page have in common."""
     parts = urlsplit(address)
-    return (_ID.sub("*", parts.path), *sorted(name for name, _ in parse_qsl(parts.query)))
+    # Names that are repeated count once: examples are collected without end.
+    return (_ID.sub("*", parts.path), *sorted({name for name, _ in parse_qsl(parts.query)}))
 
 
 def addresses(client: TestClient, site: Site) -> list[str]:
@@ -301,7 +308,7 @@ def addresses(client: TestClient, site: Site) -> list[str]:
     met = {kind(address) for address in found}
     for address in found:
         soup = BeautifulSoup(client.get(address).text, "html.parser")
-        for link in soup.select("a[href^='/']:not([href^='/openapi'])"):
+        for link in soup.select("a[href^='/']:not([href^='/openapi'], [href^='/api/'])"):
             if kind(linked := str(link["href"]).partition("#")[0]) not in met:
                 met.add(kind(linked))
                 found.append(linked)
