@@ -134,6 +134,12 @@ class Facts:
         return self.approximate.place if self.approximate else None
 
     @property
+    def is_left_out(self) -> bool:
+        """Whether every passage of it was excluded by somebody."""
+        every = bool(self.texts) and len(self.left.chunk_ids) == len(self.texts)
+        return self.left.whole or every
+
+    @property
     def is_found(self) -> bool:
         """Whether it is among the first ``k``."""
         return self.place is not None and self.place.rank <= self.k

@@ -297,9 +297,9 @@ def pending(facts: Facts) -> Pending | None:
 def left_out(facts: Facts) -> LeftOut | None:
     """Was it, or are passages of it, excluded from every search?"""
     left, passages = facts.left, len(facts.texts)
+    whole = facts.is_left_out
     if facts.is_found or not searchable(facts) or not (left.whole or left.chunk_ids):
         return None
-    whole = left.whole or len(left.chunk_ids) == passages
     return LeftOut(
         whole=whole,
         excluded=passages if whole else len(left.chunk_ids),

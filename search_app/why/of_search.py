@@ -300,12 +300,12 @@ def outranked(facts: Facts) -> Outranked | None:
     """Are others better?"""
     if facts.approximate is None or facts.is_found or not searchable(facts):
         return None
-    if missed(facts) or excluded(facts) or (facts.filters and filtered_out(facts)):
-        # It does not compete at all.
+    # It does not compete at all.
+    if facts.is_left_out or missed(facts) or excluded(facts):
+        return None
+    if facts.filters and filtered_out(facts):
         return None
     if facts.lacking and facts.lacking == len(facts.texts):
-        return None
-    if facts.left.whole or (facts.texts and len(facts.left.chunk_ids) == len(facts.texts)):
         return None
     place = facts.place or (facts.exact.place if facts.exact else None)
     above = [hit for hit in facts.approximate.hits if hit.rank <= facts.k]
