@@ -21,6 +21,7 @@ from benchmarks import (
     strength,
     terms,
     transport,
+    web,
     workers,
 )
 
@@ -32,6 +33,7 @@ PARTS = {
     "stores": stores,
     "search": search,
     "answers": answers,
+    "web": web,
     "strength": strength,
     "terms": terms,
     "facets": facets,

@@ -25,18 +25,17 @@ def scratch_database() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def scratch_services(embedder: str) -> AsyncIterator[Services]:
-    """Open services on an embedded server that is gone afterwards."""
+async def scratch_services(embedder: str, **settings: object) -> AsyncIterator[Services]:
+    """Open services on an embedded server that is gone afterwards, with further ``settings``."""
     with tempfile.TemporaryDirectory(prefix="unmoved-bench-") as folder:
         configure_logging("warning")
-        settings = load_settings(
-            data_dir=Path(folder) / "data", DATABASE_URL=None, embedder=embedder
-        )
+        data = Path(folder) / "data"
+        chosen = load_settings(data_dir=data, DATABASE_URL=None, embedder=embedder, **settings)
         try:
-            async with open_services(settings) as services:
+            async with open_services(chosen) as services:
                 yield services
         finally:
-            EmbeddedPostgres(settings.data_dir).destroy()
+            EmbeddedPostgres(data).destroy()
 
 
 def heading(text: str) -> None:
