@@ -9,6 +9,7 @@ from search_app.jobs.asking import (
     cancel,
     cancel_help,
     cancel_waiting,
+    cause_of,
     enqueue_analysis,
     enqueue_check,
     enqueue_delete,
@@ -16,6 +17,7 @@ from search_app.jobs.asking import (
     enqueue_reindex,
     enqueue_remove,
     enqueue_retry,
+    may_change,
     repeat,
 )
 from search_app.jobs.looking import get, listing, others_wait, waiting, worker_alive
@@ -30,6 +32,7 @@ __all__ = [
     "cancel",
     "cancel_help",
     "cancel_waiting",
+    "cause_of",
     "enqueue_analysis",
     "enqueue_check",
     "enqueue_delete",
@@ -39,6 +42,7 @@ __all__ = [
     "enqueue_retry",
     "get",
     "listing",
+    "may_change",
     "others_wait",
     "rename_collection",
     "repeat",

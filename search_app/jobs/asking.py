@@ -33,6 +33,7 @@ from search_app.jobs.types import (
     lock_for,
     lock_of,
 )
+from search_app.stages import trace_context
 from search_app.types import JSON
 
 
@@ -106,10 +107,11 @@ async def ask_for_help(
     if helpers < 1:
         return
     async with transaction(engine) as connection:
-        await connection.execute(
+        deferred = await connection.scalar(
             _ASK_FOR_HELP,
             {"queue": queue, "part": PART, "args": json.dumps(assignment), "helpers": helpers},
         )
+        await _note_cause(connection, deferred)
 
 
 async def cancel_help(engine: AsyncEngine, run_id: UUID) -> None:
@@ -299,14 +301,22 @@ def check_arguments(arguments: Sequence[str]) -> None:
             )
 
 
+def may_change(job: Job) -> bool:
+    """Say whether whoever asks may cancel such work, or ask for it again."""
+    principal = acting()
+    return principal is None or principal.may(_scope_for(job))
+
+
 def _check_permitted(job: Job) -> None:
     """See that whoever asks may do so: who ingests must not repeat the deletion of a collection."""
-    principal = acting()
-    wanted = Scope.INGEST if job.kind in _OF_DOCUMENTS else Scope.ADMIN
-    if principal is not None and not principal.may(wanted):
+    if not may_change(job):
         raise NotPermittedError(
-            f"job {job.id} is of kind {job.kind}, which needs a key with scope {wanted}"
+            f"job {job.id} is of kind {job.kind}, which needs a key with scope {_scope_for(job)}"
         )
+
+
+def _scope_for(job: Job) -> Scope:
+    return Scope.INGEST if job.kind in _OF_DOCUMENTS else Scope.ADMIN
 
 
 _OF_DOCUMENTS = frozenset({INGEST, REMOVE, RETRY})
@@ -336,7 +346,21 @@ async def _enqueue(
         raise NotFoundError(f"collection {collection!r} is being deleted")
     deferred = await connection.scalar(_DEFER, values)
     await connection.execute(_OF_COLLECTION, {"job_id": deferred[0], "name": collection})
+    await _note_cause(connection, deferred)
     return await find(connection, deferred[0])
+
+
+async def _note_cause(connection: AsyncConnection, job_ids: Sequence[int]) -> None:
+    """Keep what is under way now as what caused jobs, where somebody traces it."""
+    cause = trace_context()
+    if cause is not None:
+        await connection.execute(_CAUSED, {"ids": list(job_ids), "cause": cause})
+
+
+async def cause_of(connection: AsyncConnection, job_id: int) -> str | None:
+    """Give the trace context of what asked for a job, where somebody traced it."""
+    cause: str | None = await connection.scalar(_CAUSE, {"id": job_id})
+    return cause
 
 
 _LOCKS = (lock_of, builders_lock_of, checks_lock_of, analyses_lock_of)
@@ -381,6 +405,12 @@ _OF_COLLECTION = text(
     "INSERT INTO job_collections (job_id, collection_id) "
     "SELECT :job_id, id FROM collections WHERE name = :name"
 )
+
+_CAUSED = text(
+    "INSERT INTO job_causes (job_id, trace_context) SELECT unnest(CAST(:ids AS bigint[])), :cause"
+)
+
+_CAUSE = text("SELECT trace_context FROM job_causes WHERE job_id = :id")
 
 _CANCEL = text("SELECT procrastinate_cancel_job_v1(:id, true, false)")
 

@@ -63,6 +63,7 @@ async def forget_old(connection: AsyncConnection) -> None:
     await connection.execute(_DELETE_OLD, {"kinds": _OURS, "days": KEPT_DAYS})
     await connection.execute(_FORGET_LOST)
     await connection.execute(_FORGET_LOST_COLLECTIONS)
+    await connection.execute(_FORGET_LOST_CAUSES)
 
 
 _STATUSES = {
@@ -121,4 +122,9 @@ _FORGET_LOST = text(
 _FORGET_LOST_COLLECTIONS = text(
     "DELETE FROM job_collections WHERE NOT EXISTS "
     "(SELECT FROM procrastinate_jobs WHERE procrastinate_jobs.id = job_collections.job_id)"
+)
+
+_FORGET_LOST_CAUSES = text(
+    "DELETE FROM job_causes WHERE NOT EXISTS "
+    "(SELECT FROM procrastinate_jobs WHERE procrastinate_jobs.id = job_causes.job_id)"
 )

@@ -30,7 +30,7 @@ from search_app.catalog.trail import Change, Via
 from search_app.config import Settings
 from search_app.errors import UnmovedError
 from search_app.web.failures import answer, wants_page
-from search_app.web.needs import Need, is_unsigned, need_of
+from search_app.web.needs import Need, is_unsigned, missing, need_of
 from search_app.web.noting import Noted, noted_by
 from search_app.web.problems import Kind, Problem, ProblemError
 from search_app.web.translation import gettext_noop
@@ -74,10 +74,14 @@ class Access:
             # The path that is routed by: one that is taken from the whole address depends on how
             # the host, which anybody chooses, is read.
             need = self._need_of(request.method, scope["path"])
+            principal = NOBODY
             try:
                 principal = await self._gate.admit(request, need)
+                check_need(principal, need)
             except (ProblemError, UnmovedError) as exc:
-                refused = await _refusal(request, exc)
+                # What one may not do leads on to what one may.
+                with acting_as(principal):
+                    refused = await _refusal(request, exc)
                 await refused(scope, receive, send)
                 return
         with acting_as(principal):
@@ -101,10 +105,10 @@ class Gate:
         self._known: OrderedDict[bytes, float] = OrderedDict()
 
     async def admit(self, request: Request, need: Need) -> Principal:
-        """Find out on whose behalf a request is made, and whether they may make it.
+        """Find out on whose behalf a request is made.
 
         Raises:
-            ProblemError: they may not, or not now.
+            ProblemError: somebody has to say who they are, or may make none now.
             CatalogError: the catalog does not answer.
         """
         engine = engine_of(request)
@@ -118,8 +122,6 @@ class Gate:
                 return NOBODY
             raise ProblemError(Kind.NO_KEY, _NO_KEY, headers={"WWW-Authenticate": REALM})
         _take(self._by_key, str(principal.key_label))
-        if not need.open:
-            check_need(principal, need)
         return principal
 
     async def log_in(self, request: Request, text: str) -> tuple[str, int] | None:
@@ -229,16 +231,9 @@ def check_need(principal: Principal, need: Need) -> None:
     Raises:
         ProblemError: they may not; says what is missing.
     """
-    if not principal.may(*need.scopes):
-        wanted = " or ".join(sorted(need.scopes))
-        has = ", ".join(sorted(principal.scopes))
-        raise ProblemError(
-            Kind.MISSING_SCOPE, f"this needs a key with scope {wanted}; the one used has {has}"
-        )
-    if need.everywhere and not principal.everywhere:
-        raise ProblemError(
-            Kind.MISSING_SCOPE, "this needs a key for all collections; the one used is for some"
-        )
+    lacking = missing(principal, need)
+    if lacking is not None:
+        raise ProblemError(Kind.MISSING_SCOPE, lacking)
 
 
 def is_loopback(host: str) -> bool:

@@ -22,6 +22,7 @@ from search_app.web.collection_view import collection_url
 from search_app.web.deps import ServicesDep, page_number
 from search_app.web.forms import PostedForm, PostedFormDep
 from search_app.web.job_pages import job_url
+from search_app.web.needs import may
 from search_app.web.rendering import render
 
 ON_A_PAGE = 20
@@ -125,7 +126,8 @@ async def outliers_page(
             chosen = listed.found[0]
         if chosen is not None:
             named = _documents(chosen.numbers)
-            sources = await analyses.sources_of(connection, named)
+            if may("POST", "/exclusions"):
+                sources = await analyses.sources_of(connection, named)
             excluded = await exclusions.among(
                 connection, documents=named, passages=_passages(chosen.numbers)
             )

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
-from search_app.access.principal import EVERYBODY, acting
-from search_app.web.needs import NEEDS
+from search_app.web.needs import may
 from search_app.web.rendering import render
 from search_app.web.translation import gettext_noop
 
@@ -66,14 +65,5 @@ PLACES: Mapping[str, Place] = {
 @router.api_route("/explore", methods=["GET", "HEAD"])
 async def explore_page(request: Request) -> Response:
     """List what whoever asks may look at."""
-    places = {address: place for address, place in PLACES.items() if _may_see(address)}
+    places = {address: place for address, place in PLACES.items() if may("GET", address)}
     return render(request, "explore.html", places=places)
-
-
-def _may_see(address: str) -> bool:
-    need = NEEDS.get(f"GET {address}")
-    if need is None:
-        return False
-    principal = acting() or EVERYBODY
-    allowed = need.open or principal.may(*need.scopes)
-    return allowed and (principal.everywhere or not need.everywhere)

@@ -94,6 +94,7 @@ async def job_page(request: Request, services: ServicesDep, job_id: str) -> Resp
         "job.html",
         shown=shown_job(job),
         job=job,
+        changeable=jobs.may_change(job),
         arguments=[place_of(settings, text) for text in job.arguments[:ARGUMENTS_SHOWN]],
         failures=[(failure, place_of(settings, failure.source)) for failure in failures],
         alive=await jobs.worker_alive(services.engine),

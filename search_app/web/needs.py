@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from starlette.routing import compile_path
 
+from search_app.access.principal import EVERYBODY, Principal, acting
 from search_app.access.scopes import Scope
 
 READ, INGEST, ADMIN = Scope.READ, Scope.INGEST, Scope.ADMIN
@@ -227,6 +228,33 @@ def need_of(method: str, path: str) -> Need:
         if pattern.fullmatch(path):
             return need
     return SHUT
+
+
+def missing(principal: Principal, need: Need) -> str | None:
+    """Word what somebody lacks for a request; None where they may make it."""
+    if need.open:
+        return None
+    if not principal.may(*need.scopes):
+        wanted = " or ".join(sorted(need.scopes))
+        has = ", ".join(sorted(principal.scopes))
+        return f"this needs a key with scope {wanted}; the one used has {has}"
+    if need.everywhere and not principal.everywhere:
+        return "this needs a key for all collections; the one used is for some"
+    return None
+
+
+def may(method: str, path: str) -> bool:
+    """Say whether whoever asks now may make a request; pages show its button only then.
+
+    ``path`` is an address, with its query or without.
+    """
+    need = need_of(method, re.split("[?#]", path, maxsplit=1)[0])
+    return missing(acting() or EVERYBODY, need) is None
+
+
+def scopes_for(method: str, path: str) -> list[str]:
+    """Name the scopes of which a key needs one for a request."""
+    return sorted(need_of(method, path).scopes)
 
 
 def is_unsigned(path: str) -> bool:

@@ -17,6 +17,7 @@ from search_app.web.assets import Assets
 from search_app.web.check_sign import sign_of
 from search_app.web.csrf import FormTokens
 from search_app.web.hits import source_parts
+from search_app.web.needs import may, scopes_for
 from search_app.web.translation import LANGUAGES, language_of, translations
 from search_app.words import Words
 
@@ -57,6 +58,8 @@ def _environment(language: str, assets: Assets) -> Environment:
         "asset": assets.address,
         "language": language,
         "interface_languages": LANGUAGES,
+        "may": may,
+        "scopes_for": scopes_for,
         "report_words": report_words(),
     }
     environment.filters |= {
