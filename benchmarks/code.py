@@ -161,7 +161,9 @@ async def _rankings(
 ) -> dict[str, list[str]]:
     found = {}
     for query in queries:
-        request = SearchRequest(query=query.text, collection=collection, mode=mode, k=_HITS)
+        request = SearchRequest(
+            query=query.text, collection=collection, mode=mode, k=_HITS, kind="code"
+        )
         result = await services.searcher.search(request)
         names = (name for hit in result.hits for name in _functions(hit, files))
         found[query.id] = list(dict.fromkeys(names))

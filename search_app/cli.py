@@ -97,6 +97,10 @@ def search(
             help="Hits that differ: λ of maximal marginal relevance, 1 leaves all as it is.",
         ),
     ] = None,
+    code: Annotated[
+        bool,
+        typer.Option("--code", help="The query looks for source code; some models are told."),
+    ] = False,
     no_rerank: Annotated[
         bool, typer.Option("--no-rerank", help="Leave UNMOVED_RERANKER aside.")
     ] = False,
@@ -120,6 +124,7 @@ def search(
         exact=exact,
         fold=fold,
         mmr=mmr,
+        kind="code" if code else "query",
         client="command",
     )
     result = wait_for(_search(settings, request), settings)
@@ -164,7 +169,7 @@ def similar(
     )
     result = wait_for(_similar(settings, request), settings)
     if as_json:
-        of_queries = ("search_id", "query", "unknown_words", "suggestion", "noise")
+        of_queries = ("search_id", "query", "unknown_words", "suggestion", "noise", "kind")
         shown = result_json(result)
         print_json({name: value for name, value in shown.items() if name not in of_queries})
     else:

@@ -27,6 +27,7 @@ def result_json(result: SearchResult) -> JSON:
         "model": result.model,
         "exact": result.exact,
         "noise": result.noise,
+        "kind": result.kind,
         "took_ms": round(result.took_ms, 3),
     }
 

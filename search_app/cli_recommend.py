@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN_GROUPS = 50
 
-_OF_QUERIES = ("search_id", "query", "unknown_words", "suggestion", "noise")
+_OF_QUERIES = ("search_id", "query", "unknown_words", "suggestion", "noise", "kind")
 """What results have that were asked with a query."""
 
 Filters = Annotated[

@@ -46,6 +46,9 @@ def why(
     index: Annotated[
         str, typer.Option(help="Another index than the one that answers searches, by its id.")
     ] = "",
+    code: Annotated[
+        bool, typer.Option("--code", help="The query looks for source code, as in a search.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say why a document is not found for a query, or no longer, and what to do."""
@@ -61,6 +64,7 @@ def why(
         mode=mode_of(mode),
         since=day_of(since) if since else None,
         index=index or None,
+        kind="code" if code else "query",
     )
     answer = wait_for(_inquire(settings, inquiry), settings)
     if as_json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import pairwise
-from typing import TypedDict
+from typing import TypedDict, get_args
 from uuid import UUID, uuid4
 
 import structlog
@@ -56,7 +56,17 @@ from search_app.rerankers.base import Reranker
 from search_app.spelling import Speller
 from search_app.stages import as_stage
 from search_app.stores.base import MAX_K, VectorStore
-from search_app.types import Hit, Index, Mode, Notice, Scored, SearchResult, TermQuery, Vector
+from search_app.types import (
+    Hit,
+    Index,
+    Mode,
+    Notice,
+    QueryKind,
+    Scored,
+    SearchResult,
+    TermQuery,
+    Vector,
+)
 
 LONGEST_QUERY = 2000
 """Most characters of a query; longer texts are documents, not questions."""
@@ -77,7 +87,8 @@ class SearchRequest:
     ``first_rank`` pages: hits ``first_rank`` to ``first_rank + k - 1`` are wanted. What is None is
     as the settings say; ``rerank`` takes effect where they name a reranker. ``fold`` shows
     passages that say nearly the same as one hit. ``mmr`` is λ of maximal marginal relevance (see
-    mmr.py): the lower it is, the more a hit differs from those before it. What is not ``logged``
+    mmr.py): the lower it is, the more a hit differs from those before it. ``kind`` code asks for
+    source code, of which some models are told. What is not ``logged``
     nobody asked: looking into why something is not found, or comparing two indexes. ``index`` has
     another index than the active one answer, named by its id or the beginning of it.
     """
@@ -95,6 +106,7 @@ class SearchRequest:
     exact: bool = False
     fold: bool = False
     mmr: float | None = None
+    kind: QueryKind = "query"
     client: str = "api"
     logged: bool = True
 
@@ -263,6 +275,7 @@ class Searcher:
             took_ms=(time.perf_counter() - started) * 1000,
             searched_at=datetime.now(UTC),
             noise=None if prepared.vector is None else prepared.noise,
+            kind=request.kind,
         )
         if request.logged:
             await as_stage("log", self._log(request, target, result, prepared.vector))
@@ -373,7 +386,8 @@ class Searcher:
         """
         question = read_question(_checked_query(query))
         async with reading(self._engine) as connection:
-            target = await serving(connection, collection, _hash(question.text), index=index)
+            key = query_cache.key_of(question.text)
+            target = await serving(connection, collection, key, index=index)
             lexicon = target.lexicon
             if lexicon is None or not lexicon.complete:
                 return None
@@ -390,7 +404,7 @@ class Searcher:
         """
         question = read_question(check_request(request))
         target = await self._target(request, question)
-        return target, await self._embed(question.text, target)
+        return target, await self._embed(question.text, target, request.kind)
 
     async def warm(self) -> None:
         """Load and prove the models of all active indexes, so that no search has to wait for it.
@@ -416,9 +430,8 @@ class Searcher:
 
     async def _target(self, request: SearchRequest, question: Question) -> Serving:
         async with reading(self._engine) as connection:
-            return await serving(
-                connection, request.collection, _hash(question.text), index=request.index
-            )
+            key = query_cache.key_of(question.text, request.kind)
+            return await serving(connection, request.collection, key, index=request.index)
 
     async def _proved(self, target: Serving) -> Embedder:
         embedder = self._embedder(target.version.spec)
@@ -444,11 +457,24 @@ class Searcher:
                 await query_cache.trim(connection, target.version.id)
         return embedder
 
-    async def _embed(self, query: str, target: Serving) -> Vector:
+    async def _kept(self, query: str, target: Serving) -> Serving:
+        """Give what answers with the vector that is kept of a query for anything, if one is."""
+        async with reading(self._engine) as connection:
+            return await serving(
+                connection,
+                target.collection.name,
+                query_cache.key_of(query),
+                index=str(target.index.id),
+            )
+
+    async def _embed(self, query: str, target: Serving, kind: QueryKind) -> Vector:
         """Give the query's vector: the one that is kept, else a new one, which then is.
 
         Until the model has proved itself again, what it gave is used only while a proof stands.
         """
+        if kind == "code" and not self._embedder(target.version.spec).tells_code():
+            # Sent alike, both are one query: what is kept of it holds, and ranks alike.
+            kind, target = "query", await self._kept(query, target)
         if target.vector is not None and target.proven:
             self.kept_vectors += 1
             return target.vector
@@ -459,7 +485,7 @@ class Searcher:
         self.new_vectors += 1
         asked = time.monotonic()
         try:
-            received = await embedder.embed([query], "query")
+            received = await embedder.embed([query], kind)
         except EmbedderUnavailableError as exc:
             self._prover.failed(embedder, target.version, exc, since=asked)
             raise
@@ -471,7 +497,8 @@ class Searcher:
                 f"{target.version.identity.dimensions}; another model may be answering"
             )
         async with reading(self._engine) as connection:
-            return await query_cache.keep(connection, target.version.id, _hash(query), vector)
+            key = query_cache.key_of(query, kind)
+            return await query_cache.keep(connection, target.version.id, key, vector)
 
     async def _prepare(self, search: _Search, target: Serving) -> _Prepared:
         """Make of the query what each list is asked with; what cannot be is noted, or raised."""
@@ -485,7 +512,9 @@ class Searcher:
             notices += [] if notice is None else [notice]
         if DENSE in lists:
             try:
-                vector = await as_stage("embed", self._embed(search.question.text, target))
+                vector = await as_stage(
+                    "embed", self._embed(search.question.text, target, search.request.kind)
+                )
             except EmbedderError as exc:
                 if terms is None:
                     raise
@@ -535,11 +564,8 @@ class Searcher:
     async def _embedded(self, text: str, target: Serving) -> Vector:
         """Give the vector of a text among examples, as if it were asked for."""
         query = read_question(_checked_query(text)).text
-        async with reading(self._engine) as connection:
-            asked = await serving(
-                connection, target.collection.name, _hash(query), index=str(target.index.id)
-            )
-        return await as_stage("embed", self._embed(query, asked))
+        asked = await self._kept(query, target)
+        return await as_stage("embed", self._embed(query, asked, "query"))
 
     async def _reasons(
         self,
@@ -741,7 +767,7 @@ class Searcher:
                     index_id=target.index.id,
                     model_version_id=target.version.id,
                     query=result.query if self._keep_texts else None,
-                    query_hash=_hash(result.query),
+                    query_hash=query_cache.key_of(result.query, request.kind),
                     filters=request.filters,
                     k=request.k,
                     first_rank=request.first_rank,
@@ -753,6 +779,7 @@ class Searcher:
                     client=request.client,
                     id=result.search_id,
                     mode=result.mode,
+                    kind=request.kind,
                     vector_hash=None if vector is None else vector_hash(vector),
                 ),
             )
@@ -779,21 +806,22 @@ async def clear_query_vectors(
         engine: of the catalog.
         model: only of the model version of that id, or the beginning of it.
         since: only those embedded from that moment on.
-        query: only that of one query, as it was asked.
+        query: only those of one query, as it was asked, for source code or anything.
 
     Raises:
         InvalidInputError: the query or the id cannot be meant.
         NotFoundError: no such model version.
         CatalogError: the catalog does not answer.
     """
-    key = _hash(read_question(_checked_query(query)).text) if query else None
+    words = read_question(_checked_query(query)).text if query else None
+    keys = words and [query_cache.key_of(words, kind) for kind in get_args(QueryKind)]
     async with transaction(engine) as connection:
         version = await models.find(connection, model) if model else None
         return await query_cache.clear(
             connection,
             model_version_id=None if version is None else version.id,
             since=since,
-            text_hash=key,
+            text_hashes=keys or None,
         )
 
 
@@ -955,7 +983,3 @@ def _hits(search: _Search, target: Serving, found: Sequence[Found]) -> list[Hit]
 def vector_hash(vector: Vector) -> bytes:
     """Hash a query's vector as the query log keeps it."""
     return sha256(vector.astype("<f4", copy=False).tobytes()).digest()
-
-
-def _hash(text: str) -> bytes:
-    return sha256(text.encode()).digest()

@@ -29,6 +29,9 @@ Kind = Literal["query", "document", "clustering", "classification", "similarity"
 prefix was lost; nothing is stored of it.
 """
 
+QueryKind = Literal["query", "code"]
+"""What a query looks for: anything, or source code."""
+
 
 class IndexState(StrEnum):
     """The life of an index; at most one index of a collection is active."""
@@ -322,7 +325,7 @@ class SearchResult:
     logged. ``unknown_words`` are words of the query that no passage of the index has;
     ``suggestion`` is the query with near words that some have, None where there are none.
     ``noise`` is the largest 1 − cos that was measured between two sends of one text to the model,
-    None where none was sent or nothing was measured.
+    None where none was sent or nothing was measured. ``kind`` is what the query was embedded as.
     """
 
     search_id: UUID
@@ -341,3 +344,4 @@ class SearchResult:
     took_ms: float
     searched_at: datetime
     noise: float | None = None
+    kind: QueryKind = "query"

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.types import Collection, Mode
+from search_app.types import Collection, Mode, QueryKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class LoggedSearch:
     client: str
     mode: Mode
     id: UUID
+    kind: QueryKind = "query"
 
 
 _LOG = text(
@@ -42,12 +43,13 @@ _LOG = text(
     WITH quickly AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     INSERT INTO query_log (
         id, collection_id, index_id, model_version_id, query, query_hash, filters, k, first_rank,
-        exact, hit_ids, document_ids, scores, took_ms, client, mode, vector_hash
+        exact, hit_ids, document_ids, scores, took_ms, client, mode, kind,
+        vector_hash
     )
     SELECT :id, :collection_id, :index_id, :model_version_id, :query, :query_hash,
         CAST(:filters AS text[]), :k, :first_rank, :exact, CAST(:hit_ids AS uuid[]),
         CAST(:document_ids AS uuid[]), CAST(:scores AS double precision[]), :took_ms, :client,
-        :mode, :vector_hash
+        :mode, :kind, :vector_hash
     FROM quickly
     """
 )
@@ -91,21 +93,21 @@ LATEST_SEARCHES = 50_000
 
 # Leafing further is not asking again, and what an evaluation asks nobody has.
 _MOST_ASKED = text("""
-    SELECT query, count(*) AS times FROM (
-        SELECT query, created_at FROM query_log
+    SELECT query, kind, count(*) AS times FROM (
+        SELECT query, kind, created_at FROM query_log
         WHERE collection_id = :collection_id AND query IS NOT NULL AND first_rank = 1
             AND client <> 'eval'
         ORDER BY created_at DESC LIMIT :latest
     ) AS latest
-    GROUP BY query ORDER BY times DESC, max(created_at) DESC, query LIMIT :most
+    GROUP BY query, kind ORDER BY times DESC, max(created_at) DESC, query, kind LIMIT :most
 """)
 
 
 async def most_asked(
     connection: AsyncConnection, collection: Collection, most: int
-) -> list[tuple[str, int]]:
-    """List the queries that were asked most often lately, and how often."""
+) -> list[tuple[str, QueryKind, int]]:
+    """List the queries that were asked most often lately, what for, and how often."""
     rows = await connection.execute(
         _MOST_ASKED, {"collection_id": collection.id, "latest": LATEST_SEARCHES, "most": most}
     )
-    return [(row.query, row.times) for row in rows]
+    return [(row.query, row.kind, row.times) for row in rows]

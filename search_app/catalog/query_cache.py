@@ -7,13 +7,14 @@ another one instead, unproven vectors go, since nobody knows since when it was.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID
 
 import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.types import Vector
+from search_app.types import QueryKind, Vector
 
 MOST_KEPT = 100_000
 """Vectors kept for a model version; of more, those go that were not asked for the longest."""
@@ -33,6 +34,13 @@ class Kept:
     bytes: int
     oldest: datetime
     newest: datetime
+
+
+def key_of(text: str, kind: QueryKind = "query") -> bytes:
+    """Hash a query: with the same words, one for source code is another one."""
+    # No query has a NUL in it.
+    written = text if kind == "query" else f"{kind}\0{text}"
+    return sha256(written.encode()).digest()
 
 
 # The commit does not wait for the disk, as that of the log does not: this is before every answer.
@@ -143,7 +151,7 @@ _CLEAR = text("""
     DELETE FROM query_vectors
     WHERE (CAST(:model_version_id AS uuid) IS NULL OR model_version_id = :model_version_id)
         AND (CAST(:since AS timestamptz) IS NULL OR created_at >= :since)
-        AND (CAST(:text_hash AS bytea) IS NULL OR text_hash = :text_hash)
+        AND (CAST(:text_hashes AS bytea[]) IS NULL OR text_hash = ANY(:text_hashes))
 """)
 
 
@@ -152,12 +160,12 @@ async def clear(
     *,
     model_version_id: UUID | None = None,
     since: datetime | None = None,
-    text_hash: bytes | None = None,
+    text_hashes: Sequence[bytes] | None = None,
 ) -> int:
-    """Delete vectors of a model version, embedded since a moment, of one query, or all."""
+    """Delete vectors of a model version, embedded since a moment, of some queries, or all."""
     result = await connection.execute(
         _CLEAR,
-        {"model_version_id": model_version_id, "since": since, "text_hash": text_hash},
+        {"model_version_id": model_version_id, "since": since, "text_hashes": text_hashes},
     )
     return result.rowcount
 

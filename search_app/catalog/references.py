@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import reference_queries
-from search_app.types import Index
+from search_app.types import Index, QueryKind
 
 Origin = Literal["golden", "log", "title"]
 Sends = NDArray[np.float32]
@@ -24,6 +24,7 @@ class Wish:
 
     text: str
     origin: Origin
+    kind: QueryKind = "query"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Reference:
     text: str
     origin: Origin
     sends: Sends
+    kind: QueryKind = "query"
 
 
 async def listing(connection: AsyncConnection, index_id: UUID) -> list[Reference]:
@@ -45,7 +47,11 @@ async def listing(connection: AsyncConnection, index_id: UUID) -> list[Reference
     )
     return [
         Reference(
-            id=row.id, text=row.text, origin=row.origin, sends=as_sends(row.vectors, row.sends)
+            id=row.id,
+            text=row.text,
+            origin=row.origin,
+            sends=as_sends(row.vectors, row.sends),
+            kind=row.kind,
         )
         for row in rows
     ]
@@ -69,6 +75,7 @@ async def add(
                     "id": uuid4(),
                     "index_id": index_id,
                     "text": wish.text,
+                    "kind": wish.kind,
                     "origin": wish.origin,
                     "sends": len(vectors),
                     "vectors": as_bytes(vectors),
@@ -99,11 +106,11 @@ async def forget(connection: AsyncConnection, index_id: UUID) -> None:
 
 
 _LOGGED = text("""
-    SELECT query FROM query_log
+    SELECT query, kind FROM query_log
     WHERE collection_id = :collection_id AND query IS NOT NULL AND first_rank = 1
         AND cardinality(hit_ids) > 0 AND client <> 'eval'
         AND created_at >= :since
-    GROUP BY query ORDER BY count(*) DESC, min(created_at), query LIMIT :most
+    GROUP BY query, kind ORDER BY count(*) DESC, min(created_at), query, kind LIMIT :most
 """)
 _TITLED = text("""
     SELECT title FROM documents
@@ -115,7 +122,8 @@ _TITLED = text("""
 async def logged(connection: AsyncConnection, index: Index, most: int) -> list[Wish]:
     """List what was asked since the index began, the most often asked first."""
     given = {"collection_id": index.collection_id, "since": index.created_at, "most": most}
-    return [Wish(text=query, origin="log") for query in await connection.scalars(_LOGGED, given)]
+    rows = await connection.execute(_LOGGED, given)
+    return [Wish(text=row.query, origin="log", kind=row.kind) for row in rows]
 
 
 async def titles(connection: AsyncConnection, index: Index, most: int) -> list[Wish]:

@@ -353,6 +353,8 @@ chunks = Table(
     Column("state", Text, nullable=False),
     # Of source code: its lines, and the functions and classes that it is of.
     Column("code", JSONB),
+    # Filter fields of its own, in the place of its document's; null where it has none.
+    Column("fields", JSONB),
     Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
     Index("ix_chunks_unfinished", "document_id", postgresql_where=text("state <> 'live'")),
 )
@@ -475,6 +477,8 @@ query_log = Table(
     Column("took_ms", Double, nullable=False),
     Column("client", Text, nullable=False),
     Column("mode", Text, nullable=False, server_default=text("'semantic'")),
+    # What the query was embedded as: query or code.
+    Column("kind", Text, nullable=False, server_default=text("'query'")),
     # Of the query's vector, float32 little-endian; null where there was none.
     Column("vector_hash", LargeBinary),
     _time("created_at"),
@@ -533,6 +537,8 @@ reference_queries = Table(
     _id(),
     _reference("index_id", "indexes"),
     Column("text", Text, nullable=False),
+    # What it is embedded as: query or code.
+    Column("kind", Text, nullable=False, server_default=text("'query'")),
     # golden, log or title: where the text is from.
     Column("origin", Text, nullable=False),
     # Unit vectors of the query, one after the other, float32 little-endian.

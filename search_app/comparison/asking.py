@@ -14,7 +14,7 @@ from search_app.errors import DegradedSearchError, InvalidInputError
 from search_app.list_measures import Change, Move, moves, overlap, rbo
 from search_app.retrieval import SearchRequest, check_request
 from search_app.stores.base import MAX_K
-from search_app.types import Collection, Hit, Index, Mode, ModelVersion, SearchResult
+from search_app.types import Collection, Hit, Index, Mode, ModelVersion, QueryKind, SearchResult
 
 AT_ONCE = 4
 """Queries under way together."""
@@ -151,6 +151,7 @@ class Asked:
 
     query: str
     times: int = 0
+    kind: QueryKind = "query"
 
 
 async def pair_of(
@@ -199,7 +200,7 @@ async def logged(connection: AsyncConnection, collection: Collection, limit: int
             f"no query is in the log of collection {collection.name!r}; give some with --queries, "
             "or keep their texts with UNMOVED_QUERY_LOG=true"
         )
-    return [Asked(query=query, times=times) for query, times in found]
+    return [Asked(query=query, times=times, kind=kind) for query, kind, times in found]
 
 
 def given(texts: Sequence[str], limit: int) -> list[Asked]:
@@ -281,8 +282,8 @@ class _Asking:
         self._keep_hits = keep_hits
 
     async def compared(self, asked: Asked) -> Compared:
-        left = await self._list(asked.query, self._pair.left)
-        right = await self._list(asked.query, self._pair.right)
+        left = await self._list(asked, self._pair.left)
+        right = await self._list(asked, self._pair.right)
         keys = [entry.key for entry in left], [entry.key for entry in right]
         return Compared(
             query=asked.query,
@@ -294,21 +295,22 @@ class _Asking:
             moves=moves(*keys),
         )
 
-    async def _list(self, query: str, side: Side) -> list[Entry]:
+    async def _list(self, asked: Asked, side: Side) -> list[Entry]:
         """Get the first ``k`` passages, or documents by their best passages."""
         wanted = self._k * _PER_DOCUMENT if self._pair.by_documents else self._k
-        result = await self._search(query, side, min(wanted, MAX_K))
+        result = await self._search(asked, side, min(wanted, MAX_K))
         entries = self._entries(result.hits)
         if len(entries) < self._k and result.more:
             # Many passages of few documents.
-            result = await self._search(query, side, MAX_K)
+            result = await self._search(asked, side, MAX_K)
             entries = self._entries(result.hits)
         return entries[: self._k]
 
-    async def _search(self, query: str, side: Side, k: int) -> SearchResult:
+    async def _search(self, asked: Asked, side: Side, k: int) -> SearchResult:
         result = await self._services.searcher.search(
             SearchRequest(
-                query=query,
+                query=asked.query,
+                kind=asked.kind,
                 collection=self._pair.collection.name,
                 index=str(side.index.id),
                 k=k,
@@ -317,7 +319,7 @@ class _Asking:
                 logged=False,
             )
         )
-        check_whole(repr(query[:80]), result)
+        check_whole(repr(asked.query[:80]), result)
         return result
 
     def _entries(self, hits: Sequence[Hit]) -> list[Entry]:

@@ -91,8 +91,8 @@ class Compared:
 
 async def ask_once(asker: Asker, references: Sequence[Reference], repeats: int) -> list[Asked]:
     """Send every query alone, and the first ``repeats`` of them once more after all others."""
-    first = [await asker.alone(reference.text, "query") for reference in references]
-    again = [await asker.alone(reference.text, "query") for reference in references[:repeats]]
+    first = [await asker.alone(reference.text, reference.kind) for reference in references]
+    again = [await asker.alone(each.text, each.kind) for each in references[:repeats]]
     return [
         Asked(
             reference=reference,
@@ -180,7 +180,7 @@ async def ask_again(asker: Asker, asked: Sequence[Asked], places: Sequence[int])
     for place in places:
         each = asked[place]
         missing = SENDS - len(each.tonight)
-        more = await asker.each([each.reference.text] * missing, "query")
+        more = await asker.each([each.reference.text] * missing, each.reference.kind)
         again[place] = Asked(
             reference=each.reference,
             tonight=np.concatenate([each.tonight, more]),
@@ -253,7 +253,7 @@ def trials(compared: Sequence[Compared]) -> list[Trial]:
     return [
         Trial(
             text=each.asked.reference.text,
-            kind="query",
+            kind=each.asked.reference.kind,
             stored=each.asked.reference.sends[0],
             fresh=each.asked.tonight[0],
             within=each.spread,

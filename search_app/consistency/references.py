@@ -38,7 +38,9 @@ async def wishes(engine: AsyncEngine, index: Index, golden: Path | None, most: i
         found += await references.logged(connection, index, most)
         if len(found) < most:
             found += await references.titles(connection, index, most - len(found))
-    distinct = {wish.text: wish for wish in reversed(found) if len(wish.text) <= LONGEST}
+    distinct = {
+        (wish.text, wish.kind): wish for wish in reversed(found) if len(wish.text) <= LONGEST
+    }
     return list(reversed(distinct.values()))[:most]
 
 
@@ -89,26 +91,30 @@ async def added(
         EmbedderError: the model does not answer.
     """
     most = MOST_FREE if asker.is_free else MOST_PAID
-    texts = {reference.text for reference in known}
-    wanted = [wish for wish in await wishes(engine, index, golden, most) if wish.text not in texts]
+    there = {(reference.text, reference.kind) for reference in known}
+    wanted = [
+        wish
+        for wish in await wishes(engine, index, golden, most)
+        if (wish.text, wish.kind) not in there
+    ]
     wanted = wanted[: max(0, most - len(known))]
     for start in range(0, len(wanted), 20):
         some = wanted[start : start + 20]
-        given = [await _sent(asker, wish.text, version) for wish in some]
+        given = [await _sent(asker, wish, version) for wish in some]
         async with transaction(engine) as connection:
             await references.add(connection, index.id, some, given)
     return len(wanted)
 
 
-async def _sent(asker: Asker, text: str, version: ModelVersion) -> Sends:
+async def _sent(asker: Asker, wish: Wish, version: ModelVersion) -> Sends:
     """Send a query as often as it takes to know what it gets.
 
     Of a model whose canaries are stable to the bit, two equal sends are one. Where they differ, it
     is not as stable as it seemed, and one of them would be compared with for ever.
     """
     if version.bit_stable:
-        both = await asker.each([text] * 2, "query")
+        both = await asker.each([wish.text] * 2, wish.kind)
         if both[0].tobytes() == both[1].tobytes():
             return both[:1]
-        return np.concatenate([both, await asker.each([text] * (SENDS - 2), "query")])
-    return await asker.each([text] * SENDS, "query")
+        return np.concatenate([both, await asker.each([wish.text] * (SENDS - 2), wish.kind)])
+    return await asker.each([wish.text] * SENDS, wish.kind)

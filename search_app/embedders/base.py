@@ -71,6 +71,10 @@ class Embedder(ABC):
     def text_sent(self, text: str, kind: Kind) -> str:
         """Give the exact text, prefix included, that stands behind the vector of ``text``."""
 
+    def tells_code(self) -> bool:
+        """Say whether a query for source code is sent otherwise than any other query."""
+        return self.text_sent("", "code") != self.text_sent("", "query")
+
     def count_tokens(self, text: str, kind: Kind) -> int | None:
         """Count the tokens of what is sent for ``text``; None where no tokenizer is at hand."""
         del text, kind

@@ -157,6 +157,10 @@ class GoogleEmbedder(HostedEmbedder[Connection]):
         )
         self.unit = is_unit(model, dimensions)
 
+    def tells_code(self) -> bool:
+        """Say whether queries for source code have a task of their own, in words or not."""
+        return super().tells_code() or self._tasks.get("code") != self._tasks.get("query")
+
     def _connect(self) -> Connection:
         largest = largest_answer(self.batch_size)
         return Connection(self._account, self._transport.plan.timeout_s, largest)

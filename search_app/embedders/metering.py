@@ -143,6 +143,10 @@ class Counted(Embedder):
         """Give the text that the embedder sends."""
         return self._inner.text_sent(text, kind)
 
+    def tells_code(self) -> bool:
+        """Say what the embedder says."""
+        return self._inner.tells_code()
+
     def count_tokens(self, text: str, kind: Kind) -> int | None:
         """Count as the embedder does."""
         tokens, estimated = self._count(text, kind)

@@ -146,7 +146,12 @@ class OpenAIEmbedder(HostedEmbedder["AsyncOpenAI"]):
             service=SERVICE,
             secrets=self._endpoint.secrets,
             dimensions=dimensions,
-            prefixes={"document": document_prefix, "query": query_prefix},
+            prefixes={
+                "document": document_prefix,
+                "query": query_prefix,
+                # Who asks for source code asks.
+                "code": query_prefix,
+            },
             settings={"base_url": self._endpoint.url},
             libraries={"openai": _package_version()},
         )

@@ -192,7 +192,7 @@ class SentenceTransformersEmbedder(Embedder):
                 texts,
                 prompt=self._found().prompts.get(kind, ""),
                 # Models with a way of their own for queries choose it by this.
-                task="query" if kind == "query" else "document",
+                task="query" if kind in ("query", "code") else "document",
                 batch_size=self._together,
                 show_progress_bar=False,
             )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from search_app.answering.retrieving import MOST_PASSAGES
 from search_app.answering.types import Outcome, State
-from search_app.types import Mode
+from search_app.types import Mode, QueryKind
 
 MOST_HITS = 50
 MOST_OF_DOCUMENT = 200
@@ -58,6 +58,9 @@ class SearchArguments(Taken):
     k: Annotated[int, Field(ge=1, le=MOST_HITS, description="Passages wanted")] = 10
     filters: Filters = []
     mode: HowToSearch = None
+    kind: Annotated[
+        QueryKind, Field(description="What is looked for: anything (query), or source code (code)")
+    ] = "query"
 
 
 class AskArguments(Taken):

@@ -63,6 +63,7 @@ async def search(services: Services, asked: SearchArguments) -> SearchFound:
             k=asked.k,
             filters=asked.filters,
             mode=asked.mode,
+            kind=asked.kind,
             fold=True,
             client=CLIENT,
         )

@@ -93,6 +93,7 @@ async def search(services: ServicesDep, body: SearchBody) -> SearchAnswer:
             exact=body.exact,
             fold=body.fold,
             mmr=body.mmr,
+            kind=body.kind,
             client="api",
         )
     )
@@ -111,6 +112,7 @@ async def search(services: ServicesDep, body: SearchBody) -> SearchAnswer:
         more=result.more,
         took_ms=round(result.took_ms, 3),
         noise=result.noise,
+        kind=result.kind,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from search_app.retrieval import LONGEST_QUERY
+from search_app.types import QueryKind
 from search_app.web.answers import described
 from search_app.web.api_assist import Filters, ModeWanted
 from search_app.web.api_provenance import InIndex
@@ -53,6 +54,9 @@ async def get_why(
     since: Annotated[
         date | None, Query(description="Only searches and changes from that day on (UTC)")
     ] = None,
+    kind: Annotated[
+        QueryKind, Query(description="What is looked for: anything, or source code")
+    ] = "query",
 ) -> WhyAnswer:
     """Say why a document is not found for a query, or no longer, and what to do."""
     answer = await inquire(
@@ -65,6 +69,7 @@ async def get_why(
             filters=filters,
             mode=mode,
             index=index,
+            kind=kind,
             since=None if since is None else datetime.combine(since, time(), UTC),
         ),
     )

@@ -90,6 +90,7 @@ EXAMPLES: Mapping[str, JSON] = {
         "more": True,
         "took_ms": 12.4,
         "noise": 0.0,
+        "kind": "query",
     },
     "collections": {
         "collections": [

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from search_app.fusion import Method
 from search_app.stores.base import MAX_K
-from search_app.types import JSON, Mode, RunStatus
+from search_app.types import JSON, Mode, QueryKind, RunStatus
 from search_app.web.examples import EXAMPLES
 
 
@@ -73,6 +73,10 @@ class SearchBody(Model):
             description="λ of maximal marginal relevance: the lower, the more hits differ",
         ),
     ] = None
+    kind: Annotated[
+        QueryKind,
+        Field(description="What is looked for: anything, or source code; some models are told"),
+    ] = "query"
     fold: Annotated[
         bool, Field(description="Show passages that say nearly the same as one hit")
     ] = False
@@ -169,6 +173,7 @@ class SearchAnswer(Model):
     more: bool
     took_ms: float
     noise: float | None
+    kind: Annotated[QueryKind, Field(description="What was looked for: anything, or source code")]
 
 
 class CollectionJson(Model):

@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 from search_app.errors import InvalidInputError
 from search_app.retrieval import SearchRequest
 from search_app.stores.base import MAX_K
-from search_app.types import Mode
+from search_app.types import Mode, QueryKind
 
 PAGE_SIZE = 10
 """Hits on one page."""
@@ -19,13 +19,16 @@ LAST_PAGE = MAX_K // PAGE_SIZE
 MODES: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
 """The ways to search, as addresses name them."""
 
+KINDS: dict[str, QueryKind] = {kind: kind for kind in get_args(QueryKind)}
+"""What can be looked for, as addresses name it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchState:
     """A search as an address carries it; ``collection`` or ``mode`` empty: the default one.
 
-    ``index`` names another index than the active one. It, ``mode``, ``page`` and ``mmr`` are texts
-    that the address had, since a wrong one must be shown and explained.
+    ``index`` names another index than the active one. It, ``mode``, ``page``, ``mmr`` and ``kind``
+    are texts that the address had, since a wrong one must be shown and explained.
     """
 
     query: str = ""
@@ -36,6 +39,7 @@ class SearchState:
     exact: bool = False
     index: str = ""
     mmr: str = ""
+    kind: str = ""
 
     def number(self) -> int:
         """Give the page's number.
@@ -61,6 +65,7 @@ class SearchState:
             ("exact", "1" if self.exact else ""),
             ("index", self.index),
             ("mmr", self.mmr),
+            ("kind", "" if self.kind == "query" else self.kind),
         ]
         return [(name, value) for name, value in pairs if value]
 
@@ -81,6 +86,18 @@ class SearchState:
                 f"mode {self.mode[:20]!r} is not known; write {', '.join(MODES)}"
             )
         return MODES.get(self.mode)
+
+    def chosen_kind(self) -> QueryKind:
+        """Give what is looked for: anything, where nothing was chosen.
+
+        Raises:
+            InvalidInputError: there is no such kind.
+        """
+        if self.kind and self.kind not in KINDS:
+            raise InvalidInputError(
+                f"kind {self.kind[:20]!r} is not known; write {', '.join(KINDS)}"
+            )
+        return KINDS.get(self.kind, "query")
 
     def weight(self) -> float | None:
         """Give λ of maximal marginal relevance; None where none was chosen.
@@ -115,7 +132,7 @@ class SearchState:
         """Give the search to execute.
 
         Raises:
-            InvalidInputError: the page or the mode cannot be meant.
+            InvalidInputError: the page, the mode or the kind cannot be meant.
         """
         return SearchRequest(
             query=self.query,
@@ -128,6 +145,7 @@ class SearchState:
             exact=self.exact,
             fold=True,
             mmr=self.weight(),
+            kind=self.chosen_kind(),
             client="page",
         )
 
@@ -145,4 +163,5 @@ def read_state(parameters: QueryParams) -> SearchState:
         exact=parameters.get("exact", "") not in ("", "0", "false"),
         index=parameters.get("index", "").strip(),
         mmr=parameters.get("mmr", "").strip(),
+        kind=parameters.get("kind", "").strip(),
     )

@@ -105,6 +105,7 @@ async def _answered(services: Services, view: WhyView) -> WhyView:
         filters=state.filters,
         mode=state.chosen_mode(),
         index=state.index or None,
+        kind=state.chosen_kind(),
         since=_day(view.since) if view.since else None,
     )
     return replace(view, answer=await inquire(services, inquiry))

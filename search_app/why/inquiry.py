@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +16,7 @@ from search_app.catalog import (
     indexes,
     inquiries,
     models,
+    query_cache,
 )
 from search_app.catalog.engine import reading
 from search_app.catalog.history import DocumentEvent
@@ -29,7 +29,7 @@ from search_app.question import read_question
 from search_app.ranking import full_text
 from search_app.retrieval import SearchRequest, check_request, vector_hash
 from search_app.stores.base import MAX_K
-from search_app.types import Collection, Hit, Mode, Notice, Vector
+from search_app.types import Collection, Hit, Mode, Notice, QueryKind, Vector
 from search_app.why.facts import Facts, Listed, Place, Serving, State, Subject
 from search_app.why.finding import Finding
 from search_app.why.findings import findings
@@ -49,7 +49,8 @@ class Inquiry:
     """Why is a document not found for a query? As a user asks it.
 
     With ``since``, only searches and changes from that moment on count. ``mode`` None is as the
-    settings say; ``index`` names another index than the one that answers searches.
+    settings say; ``index`` names another index than the one that answers searches. ``kind`` is as
+    in a search.
     """
 
     query: str
@@ -60,6 +61,7 @@ class Inquiry:
     mode: Mode | None = None
     since: datetime | None = None
     index: str | None = None
+    kind: QueryKind = "query"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ async def _of_catalog(
             facts,
             elsewhere=await inquiries.elsewhere(connection, collection, facts.subject.uri),
         )
-    query_hash = sha256(inquiry.query.strip().encode()).digest()
+    query_hash = query_cache.key_of(inquiry.query.strip(), inquiry.kind)
     subject, failure = await _subject(connection, collection, meant)
     facts = replace(
         facts,
@@ -254,6 +256,7 @@ class _Asking:
             filters=inquiry.filters,
             mode=inquiry.mode,
             index=inquiry.index,
+            kind=inquiry.kind,
             logged=False,
         )
 
