@@ -192,7 +192,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         word = 0
         while True:
             word += 1
-            content = "word " if word % 16 else "written [1]. "
+            content = "word " if word % 16 else "written [1].\n\n"
             chunk = {"choices": [{"index": 0, "delta": {"content": content}}]}
             writer.write(f"data: {json.dumps(chunk)}\n\n".encode())
             await writer.drain()

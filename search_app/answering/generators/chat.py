@@ -26,6 +26,7 @@ from search_app.errors import (
     GeneratorResponseError,
     GeneratorUnavailableError,
 )
+from search_app.types import JSON
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -160,26 +161,24 @@ class ChatGenerator(Generator):
             )
         yield Spent(prompt=spent.prompt, completion=spent.completion, cut=finish == "length")
 
-    async def _opened(self, client: Any, messages: Sequence[Message]) -> Any:
-        written: Any = [{"role": each.role, "content": each.content} for each in messages]
+    async def _opened(self, client: "AsyncOpenAI", messages: Sequence[Message]) -> Any:
+        written = [{"role": each.role, "content": each.content} for each in messages]
         wanted: dict[str, Any] = {"model": self.model, "messages": written, "stream": True}
         if not self._with_usage:
-            return await client.chat.completions.create(**wanted)
+            return await _stream(client, wanted)
         try:
-            return await client.chat.completions.create(
-                **wanted, stream_options={"include_usage": True}
-            )
+            return await _stream(client, wanted | {_FIELD: {"include_usage": True}})
         except Exception as exc:
             # Older servers know no such field, and say so.
             if getattr(exc, "status_code", None) not in _MALFORMED or _FIELD not in str(exc):
                 raise
         self._with_usage = False
-        return await client.chat.completions.create(**wanted)
+        return await _stream(client, wanted)
 
     async def _connected(self) -> "AsyncOpenAI":
         if self._client is None:
             # It takes seconds, in which nobody else is to wait.
-            await asyncio.to_thread(importlib.import_module, "openai.resources.chat.completions")
+            await asyncio.to_thread(importlib.import_module, "openai")
             self._client = connect(self._endpoint, self._stall_s)
         return self._client
 
@@ -226,31 +225,45 @@ def _problem(call: CallFailedError, request: Request) -> str:
     return f"{problem}; {hint}" if hint else problem
 
 
-def _choice(chunk: Any) -> Any:
-    # The client believes any answer, so nothing in it is what its type says.
-    choices = getattr(chunk, "choices", None)
-    return choices[0] if isinstance(choices, list) and choices else None
+async def _stream(client: "AsyncOpenAI", wanted: Mapping[str, Any]) -> Any:
+    """Open a stream of chunks as they were sent.
+
+    By the client's general way to post: its own for chats makes models of every chunk, which takes
+    most of the time that a stream takes, and believes any answer all the same.
+    """
+    import openai
+
+    return await client.post(
+        "/chat/completions",
+        cast_to=object,
+        body=wanted,
+        stream=True,
+        stream_cls=openai.AsyncStream[object],
+    )
 
 
-def _text(chunk: Any) -> str:
-    delta = getattr(_choice(chunk), "delta", None)
-    content = getattr(delta, "content", None)
-    if isinstance(delta, Mapping):
-        content = delta.get("content")
+def _choice(chunk: JSON) -> Mapping[str, JSON]:
+    choices = chunk.get("choices") if isinstance(chunk, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
+
+
+def _text(chunk: JSON) -> str:
+    delta = _choice(chunk).get("delta")
+    content = delta.get("content") if isinstance(delta, dict) else None
     return content if isinstance(content, str) else ""
 
 
-def _finish(chunk: Any) -> str | None:
-    reason = getattr(_choice(chunk), "finish_reason", None)
+def _finish(chunk: JSON) -> str | None:
+    reason = _choice(chunk).get("finish_reason")
     return reason if isinstance(reason, str) else None
 
 
-def _spent(chunk: Any) -> Spent | None:
-    usage = getattr(chunk, "usage", None)
-    if usage is None:
+def _spent(chunk: JSON) -> Spent | None:
+    usage = chunk.get("usage") if isinstance(chunk, dict) else None
+    if not isinstance(usage, dict):
         return None
-    prompt = getattr(usage, "prompt_tokens", None)
-    completion = getattr(usage, "completion_tokens", None)
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     return Spent(
         prompt=prompt if isinstance(prompt, int) else None,
         completion=completion if isinstance(completion, int) else None,
