@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from ingest.cutting import cut_anew
 from ingest.filling import Filler, Origin
 from ingest.pipeline import IngestRequest, ingest
 from ingest.report import Progress, Silent
-from ingest.running import Order, record_failure, record_start, spent_up
+from ingest.running import Order, record_failure, record_start, sent_in, spent_up
 from ingest.tally import Tally, kept
 from ingest.targets import Target, chunking_for, metered, most_tokens, open_target, register
 from ingest.turns import Turns
@@ -33,6 +33,7 @@ from search_app.embedders.metering import Meter, Sent
 from search_app.embedders.metering import as_json as sent_json
 from search_app.errors import InvalidInputError, SpentUpError
 from search_app.lexical import VERSION, check_analyzer
+from search_app.stages import stage
 from search_app.stores.base import read_precision
 from search_app.types import (
     JSON,
@@ -507,6 +508,20 @@ async def _recorded(
     services: Services, build: _Build, tally: Tally
 ) -> AsyncIterator[tuple[UUID, Writer]]:
     """Record the run and how it ends."""
+    async with AsyncExitStack() as stack:
+        told = stack.enter_context(stage("run", kind="reindex"))
+        run_id, writer = await stack.enter_async_context(_recording(services, build, tally))
+        told["run_id"] = str(run_id)
+        try:
+            yield run_id, writer
+        finally:
+            told |= sent_in(writer)
+
+
+@asynccontextmanager
+async def _recording(
+    services: Services, build: _Build, tally: Tally
+) -> AsyncIterator[tuple[UUID, Writer]]:
     run_id = await record_start(services, build.order, build.collection)
     writer = Writer(
         services=services,

@@ -24,6 +24,7 @@ from search_app.catalog.locks import WritingLock
 from search_app.config import Settings
 from search_app.embedders.metering import Meter
 from search_app.errors import SpentUpError, UnmovedError
+from search_app.stages import stage
 from search_app.types import JSON, Collection, RunStatus
 
 VERSIONED = (
@@ -82,6 +83,18 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
     A collection that is new and that nothing came into is not left behind. Where the budget is
     reached, what is done inside ends there, and the run counts as interrupted.
     """
+    async with AsyncExitStack() as stack:
+        told = stack.enter_context(stage("run", kind=order.kind))
+        run = await stack.enter_async_context(_started(services, order, progress))
+        told["run_id"] = str(run.id)
+        try:
+            yield run
+        finally:
+            told |= sent_in(run.writer)
+
+
+@asynccontextmanager
+async def _started(services: Services, order: Order, progress: Progress) -> AsyncIterator[Run]:
     began = time.perf_counter()
     async with _locked(services, order, progress) as (collection, lock):
         async with transaction(services.engine) as connection:
@@ -135,6 +148,19 @@ async def started(services: Services, order: Order, progress: Progress) -> Async
         await record_end(services, run_id, writer)
         if is_new:
             await delete_if_empty(services, collection, finished=writer.stopped is None)
+
+
+def sent_in(writer: Writer) -> dict[str, int]:
+    """Sum up for a trace what a run did."""
+    counts = writer.total()
+    return {
+        "documents_added": counts.documents.added,
+        "documents_updated": counts.documents.updated,
+        "documents_removed": counts.documents.removed,
+        "failures": len(writer.failures),
+        "texts": counts.sent.texts,
+        "tokens": counts.sent.tokens,
+    }
 
 
 def spent_up(services: Services, meter: Meter) -> str:

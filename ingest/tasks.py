@@ -25,7 +25,7 @@ from ingest.sharing import Assignment, Helped, help_with
 from ingest.types import LoadOptions
 from search_app import jobs
 from search_app.bootstrap import Services
-from search_app.catalog.engine import transaction
+from search_app.catalog.engine import reading, transaction
 from search_app.errors import (
     CatalogUnavailableError,
     CheckUnderWayError,
@@ -47,6 +47,7 @@ from search_app.jobs.types import (
     RETRY,
 )
 from search_app.jobs.upkeep import forget_failure, note_failure
+from search_app.stages import stage, watched
 from search_app.types import JSON, RunStatus
 
 PASSING = (
@@ -267,8 +268,10 @@ async def _do(
 
     told("started")
     try:
-        report = await work
-        counts = _checked(report)
+        cause = await _cause(services, job_id)
+        with stage(f"job {job.task_name}", cause=cause, job_id=job_id, attempt=job.attempts + 1):
+            report = await work
+            counts = _checked(report)
     except asyncio.CancelledError:
         if context.abort_reason() is AbortReason.USER_REQUEST:
             told("cancelled")
@@ -291,6 +294,19 @@ async def _do(
     told("succeeded", **counts)
     async with transaction(services.engine) as connection:
         await forget_failure(connection, job_id)
+
+
+async def _cause(services: Services, job_id: int) -> str | None:
+    """Look up what caused a job, where somebody traces what it does."""
+    if not watched():
+        return None
+    try:
+        async with reading(services.engine) as connection:
+            return await jobs.cause_of(connection, job_id)
+    except UnmovedError as exc:
+        # The job itself will say so; its trace begins without a link.
+        log.warning("what caused a job is not known", job=job_id, reason=str(exc))
+        return None
 
 
 def _checked(report: Outcome) -> dict[str, JSON]:

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import typer
@@ -16,6 +17,7 @@ import typer
 from search_app.access.commands import under_way
 from search_app.config import Settings
 from search_app.errors import UnmovedError
+from search_app.tracing import traced
 from search_app.types import JSON
 
 T = TypeVar("T")
@@ -74,11 +76,14 @@ def fail(reason: str) -> int:
     return NOTHING_DONE
 
 
-def wait_for(work: Coroutine[Any, Any, T], settings: Settings) -> T:
+def wait_for(work: Coroutine[Any, Any, T], settings: Settings, *, spans: bool = False) -> T:
     """Run the work of a command to its end; SIGTERM stops it as Ctrl-C does.
+
+    ``spans``: its stages are traced, where the settings name a collector.
 
     Raises:
         typer.Exit: it was stopped.
+        ConfigurationError: packages are missing that traces need.
     """
     configure_logging(settings.log_level, settings.log_format)
 
@@ -89,9 +94,13 @@ def wait_for(work: Coroutine[Any, Any, T], settings: Settings) -> T:
         return await work
 
     try:
-        return asyncio.run(stoppable())
+        with traced(settings) if spans else nullcontext():
+            return asyncio.run(stoppable())
     except (KeyboardInterrupt, asyncio.CancelledError) as exc:
         raise typer.Exit(INTERRUPTED) from exc
+    finally:
+        # Where it was not even begun, for want of what it takes; else nothing.
+        work.close()
 
 
 def print_json(value: JSON) -> None:

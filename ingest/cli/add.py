@@ -161,7 +161,7 @@ def add(
         display = None if as_json or quiet else Display(inputs.arguments, exclude or ())
         try:
             work = _run(settings, request, inputs.upload, display or Silent())
-            report = wait_for(work, settings)
+            report = wait_for(work, settings, spans=True)
         finally:
             if display is not None:
                 display.close()

@@ -111,7 +111,7 @@ def check(
         if everything:
             _check_all_alone(index=index, html=html)
             check_everything(settings, options, _print, as_json=as_json)
-        report = wait_for(_run(settings, options), settings)
+        report = wait_for(_run(settings, options), settings, spans=True)
     except (InvalidInputError, ConfigurationError) as exc:
         fail(str(exc))
         raise typer.Exit(USAGE) from exc

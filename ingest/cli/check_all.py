@@ -40,7 +40,7 @@ def check_everything(
             typer.echo(printable(f"== {one.collection}"))
             show(one.report)
 
-    wait_for(_run(settings, options, take), settings)
+    wait_for(_run(settings, options, take), settings, spans=True)
     if as_json:
         shown: list[JSON] = [
             {"collection": one.collection, "error": str(one.problem)}

@@ -92,7 +92,7 @@ def reindex(
         raise InvalidInputError("--queue is for --enqueue; name it too")
     display = None if as_json or quiet else Display([], planned=True)
     try:
-        report = wait_for(_run(settings, request, display or Silent()), settings)
+        report = wait_for(_run(settings, request, display or Silent()), settings, spans=True)
     finally:
         if display is not None:
             display.close()

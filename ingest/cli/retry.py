@@ -40,7 +40,7 @@ def retry(
     try:
         load = LoadOptions(max_file_mb=settings.max_file_mb, passwords=tuple(password or ()))
         work = _run(settings, named(collection, settings), load, display or Silent())
-        report = wait_for(work, settings)
+        report = wait_for(work, settings, spans=True)
     finally:
         if display is not None:
             display.close()

@@ -30,7 +30,7 @@ def rm(
     one of them, nothing is removed.
     """
     settings = load_settings()
-    report = wait_for(_run(settings, sources, named(collection, settings)), settings)
+    report = wait_for(_run(settings, sources, named(collection, settings)), settings, spans=True)
     if as_json:
         print_json(report.as_json())
     else:

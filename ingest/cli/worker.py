@@ -52,7 +52,7 @@ def worker(
     settings = load_settings()
     names = [check_queue(name.strip()) for name in queues.split(",")]
     work = _work(settings, names, concurrency, attached=attached, as_json=as_json)
-    wait_for(work, settings)
+    wait_for(work, settings, spans=True)
 
 
 async def _work(

@@ -57,6 +57,7 @@ from search_app.errors import (
 )
 from search_app.identity import Outcome, Proof
 from search_app.prices import is_free
+from search_app.stages import stage
 from search_app.types import Index, Matrix, ModelVersion
 
 PAID_QUERIES = 43
@@ -124,6 +125,18 @@ async def check(services: Services, request: CheckRequest) -> CheckReport:
         NotFoundError: there is no such collection or index.
         CatalogError: the catalog cannot be reached.
     """
+    with stage("check") as told:
+        report = await _checked(services, request)
+        told |= {
+            "check_id": str(report.check_id),
+            "verdict": report.verdict.value,
+            "texts": report.spent.texts,
+            "tokens": report.spent.tokens,
+        }
+    return report
+
+
+async def _checked(services: Services, request: CheckRequest) -> CheckReport:
     began, started = time.perf_counter(), datetime.now(UTC)
     subject = await load(services, request)
     async with _alone(services, subject.index):

@@ -9,6 +9,7 @@ from search_app.embedders.base import Embedder
 from search_app.embedders.e5_tokenizer import TokenCounter
 from search_app.embedders.payer import paid_by
 from search_app.errors import EmbedderRefusedError, EmbedderUnavailableError, SpentUpError
+from search_app.stages import stage
 from search_app.types import JSON, Kind, Matrix, ModelIdentity
 
 _REMEMBERED = 2048
@@ -132,7 +133,11 @@ class Counted(Embedder):
             SpentUpError: this is more than may be sent; it is not sent.
         """
         bill = _Bill(self, texts, kind)
-        with paid_by(bill):
+        whole = bill.whole
+        with (
+            paid_by(bill),
+            stage("embed", embedder=self.spec, texts=whole.texts, tokens=whole.tokens),
+        ):
             try:
                 return await self._inner.embed(texts, kind)
             except (EmbedderRefusedError, EmbedderUnavailableError, asyncio.CancelledError):
@@ -195,9 +200,9 @@ class _Bill:
     def __init__(self, counted: Counted, texts: Sequence[str], kind: Kind) -> None:
         self._counted = counted
         self._kind = kind
-        self._whole = counted.counted(texts, kind)
+        self.whole = counted.counted(texts, kind)
         self._attempts = 0
-        counted.meter.take(self._whole)
+        counted.meter.take(self.whole)
 
     def attempt(self, texts: Sequence[str]) -> None:
         """Count another one."""
@@ -217,7 +222,7 @@ class _Bill:
     def give_back_unsent(self) -> None:
         """Count nothing where there was no attempt."""
         if not self._attempts:
-            self._counted.meter.give_back(self._whole)
+            self._counted.meter.give_back(self.whole)
 
 
 def as_json(sent: Sent) -> dict[str, JSON]:

@@ -26,6 +26,7 @@ from search_app.access.scopes import Scope
 from search_app.bootstrap import Services
 from search_app.errors import UnmovedError
 from search_app.mcp.tools import TOOLS, Tool
+from search_app.stages import stage
 from search_app.web.access import check_need
 from search_app.web.needs import Need
 from search_app.web.problems import Kind, Problem, ProblemError, problem_of
@@ -90,7 +91,7 @@ async def _call(
         principal = await who_asks(asking)
         check_need(principal, NEED)
         taken = tool.takes.model_validate(dict(arguments))
-        with acting_as(principal):
+        with acting_as(principal), stage(f"tool {tool.name}"):
             given = await tool.run(services, taken)
         outcome = "done"
         content = given.model_dump_json()

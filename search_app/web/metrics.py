@@ -26,7 +26,7 @@ from search_app.catalog.engine import reading
 from search_app.catalog.measures import LatestCheck
 from search_app.embedders.hosted.traffic import Traffic
 from search_app.jobs.types import KINDS
-from search_app.stages import watched_by
+from search_app.stages import About, watched_by
 from search_app.web.deps import ServicesDep
 
 VERDICTS = ("stable", "warn", "fail", "inconclusive")
@@ -226,8 +226,9 @@ class RequestTimes:
         )
 
     @contextmanager
-    def during(self, name: str) -> Iterator[None]:
+    def during(self, name: str, about: About, cause: str | None) -> Iterator[None]:
         """Time a stage, also one that fails."""
+        del about, cause  # a series each would be too many
         began = perf_counter()
         try:
             yield
@@ -237,6 +238,10 @@ class RequestTimes:
     def took(self, name: str, seconds: float) -> None:
         """Count a stage that has ended."""
         self._stages.labels(name).observe(seconds)
+
+    def trace_context(self) -> str | None:
+        """Give nothing: times have no names."""
+        return None
 
     def take(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request that was answered."""

@@ -17,6 +17,7 @@ from search_app.embedders.hosted.traffic import Traffic
 from search_app.embedders.hosted.transport import Plan, Transport
 from search_app.embedders.hosted.vectors import Reply, check_lengths, none_for, unusable
 from search_app.errors import EmbedderResponseError
+from search_app.stages import stage
 from search_app.types import JSON, Kind, Matrix, ModelIdentity, Vector
 
 log = logging.getLogger(__name__)
@@ -199,11 +200,13 @@ class HostedEmbedder(Embedder, Generic[Client]):
     async def _sent(self, request: Request, kind: Kind) -> Reply:
         sent = [self.text_sent(text, kind) for text in request.texts]
         tokens = self._tokens_of(request.texts, kind)
-        reply = await self._transport.send(
-            request, lambda: self._call(request, sent, kind), tokens=tokens
-        )
-        if reply.tokens is not None:
-            self._transport.counted(reply.tokens, taken=tokens)
+        with stage("embedder request", provider=self._hosted.provider, texts=len(sent)) as told:
+            reply = await self._transport.send(
+                request, lambda: self._call(request, sent, kind), tokens=tokens
+            )
+            if reply.tokens is not None:
+                self._transport.counted(reply.tokens, taken=tokens)
+                told["tokens"] = reply.tokens
         if len(reply.vectors) != len(sent):
             raise unusable(request, f"{len(reply.vectors)} vectors for {len(sent)} texts")
         return reply
