@@ -233,6 +233,14 @@ async def _models(services: Services, found: Sequence[CollectionSummary]) -> Asy
         names = ", ".join(used.get(version_id, []))
         if not names:
             continue
+        if version.unverified:
+            yield Finding(
+                part="model",
+                health=Health.NOTE,
+                found=f"{version.name} is said to have made {names}; nobody could ask it yet",
+                advice=f"once it answers: ingest models verify {str(version_id)[:8]}",
+            )
+            continue
         try:
             proof = await identity.prove(
                 services.embedder(version.spec), version, canaries[version_id]

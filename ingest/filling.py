@@ -53,6 +53,7 @@ class Filler:
         target: Target,
         origin: Origin | None,
         fresh: bool,
+        proved: bool = False,
         writer: Writer,
         turns: Turns,
         progress: Progress,
@@ -60,7 +61,9 @@ class Filler:
         """Fill for a run that was started.
 
         ``origin`` is an index of the same model, if there is one. ``fresh``: nothing is taken over
-        from anywhere. ``writer`` keeps the books of the run: proofs, failures, counts.
+        from anywhere. ``proved``: the model need not prove itself before vectors that are there are
+        taken over; before new ones are written it does. ``writer`` keeps the books of the run:
+        proofs, failures, counts.
         """
         self._services = services
         self._engine = services.engine
@@ -72,7 +75,7 @@ class Filler:
         self._writer = writer
         self._turns = turns
         self._progress = progress
-        self._proved = False
+        self._proved = proved
 
     async def fill(self) -> None:
         """Copy what can be copied, embed the rest.

@@ -4,37 +4,49 @@ A file names passages of a collection by their ids, as ``ingest export`` writes 
 is checked before anything is written. Then the model proves itself by its canaries, and embeds some
 of the passages once more: what it gives now and what the file has may differ by no more than the
 noise of the model. The vectors are kept beside until an index of that model has taken them over;
-passages that the file lacks are embedded.
+passages that the file lacks are embedded. Where the model does not answer, it is recorded as
+declared, and an index of its vectors is built all the same, for whoever asks it next to verify.
 """
 
 import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from uuid import UUID
+from shlex import quote
+from uuid import UUID, uuid4
 
 import numpy as np
 
-from ingest.reindex import ReindexReport, ReindexRequest, reindex
+from ingest.reindex import Given, ReindexReport, ReindexRequest, reindex
 from ingest.report import Counts, Progress
 from ingest.running import Order, record_failure, record_start
 from ingest.targets import metered, register
-from search_app import identity
+from search_app import declared, identity
 from search_app.bootstrap import Services
 from search_app.catalog import collections, embedding_cache, indexes, models, runs
 from search_app.catalog.chunks import indexed_text
 from search_app.catalog.embedding_cache import CachedVector
 from search_app.catalog.engine import reading, transaction
-from search_app.catalog.exports import Importable, importable
+from search_app.catalog.exports import Importable, count_importable, importable
+from search_app.catalog.models import Declared
 from search_app.embedders.base import Embedder
 from search_app.embedders.batching import normalise
 from search_app.embedders.metering import Meter
-from search_app.errors import InvalidInputError, ModelMismatchError
-from search_app.identity import SAME_MODEL_LIMIT, Outcome
-from search_app.types import Collection, Index, Matrix, ModelVersion, RunStatus
+from search_app.errors import EmbedderUnavailableError, InvalidInputError, ModelMismatchError
+from search_app.identity import Outcome
+from search_app.types import (
+    Collection,
+    Index,
+    Kind,
+    Matrix,
+    ModelIdentity,
+    ModelVersion,
+    RunStatus,
+)
 
 SAMPLE = 16
 """Passages that the model embeds once more."""
@@ -56,7 +68,9 @@ class ImportRequest:
 class ImportReport:
     """What came of it: ``furthest`` is the largest 1 − cos between the file and the model now.
 
-    ``sampled`` passages were compared; ``built`` is the index that took the vectors over.
+    ``sampled`` passages were compared; ``built`` is the index that took the vectors over. Where
+    nobody could ask the model, ``unverified`` says why: then ``sampled`` are those that are to be
+    compared, and there is no ``furthest``.
     """
 
     run_id: UUID
@@ -64,9 +78,26 @@ class ImportReport:
     model: str
     imported: int
     sampled: int
-    furthest: float
-    allowed: float
+    furthest: float | None
+    allowed: float | None
+    unverified: str | None
     built: ReindexReport
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Maker:
+    """The model that made the vectors, asked or, for a reason, only declared."""
+
+    version: ModelVersion
+    embedder: Embedder
+    furthest: float | None = None
+    unverified: str | None = None
+
+    @property
+    def allowed(self) -> float | None:
+        """How far, in 1 − cos, vectors may be from what it answers; None where it was not asked."""
+        return None if self.unverified else declared.allowed(self.version.noise_floor)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,61 +115,96 @@ async def import_vectors(
     """Check a file of vectors, have the model verify it, and build an index of it.
 
     Nothing is written unless all of the file is right. Other indexes stay as they are; which one
-    answers does not change.
+    answers does not change. Where the model does not answer, it is recorded as declared, to be
+    verified by whoever comes to ask it (see ``declared``); the file then has to have all passages.
 
     Raises:
-        InvalidInputError: the file is not what it has to be, or the active index is of that model.
+        InvalidInputError: the file is not what it has to be, the active index is of that model, or
+            nobody could ask the model, and the file lacks passages or the like is there already.
         ModelMismatchError: another model answers, or the vectors are not its own.
-        EmbedderError: the model does not answer, so that nothing can be verified.
+        EmbedderError: the model refuses or answers nonsense, so that nothing can be verified.
         NotFoundError: no such collection or model version.
     """
     if (request.embedder is None) == (request.model_version is None):
         raise InvalidInputError("say what made the vectors: --embedder or --model-version")
-    async with reading(services.engine) as connection:
-        collection = await collections.get(connection, request.collection)
-        active = await indexes.active(connection, collection)
-    count, dimensions, sample = await _check(services, request.file, collection, active)
-    version, embedder = await _model(services, request, collection)
-    if version.id == active.model_version_id:
-        raise InvalidInputError(
-            f"the index that answers for {collection.name!r} has vectors of {version.name} already"
-        )
-    if dimensions != version.identity.dimensions:
-        raise InvalidInputError(
-            f"{request.file.name}: its vectors have {dimensions:,} dimensions, those of "
-            f"{version.name} {version.identity.dimensions:,}"
-        )
-    allowed = max(3 * version.noise_floor, SAME_MODEL_LIMIT)
-    furthest = await _verify(embedder, version, sample, allowed)
+    checked = await _check(services, request)
+    known, embedder = await _named(services, request)
+    earlier = await _earlier(services, checked.collection, embedder.spec)
+    warnings: list[str] = []
+    try:
+        for index, version in earlier:
+            warnings += await _verify_earlier(services, index, version, embedder, checked)
+        maker = await _asked(services, known, embedder, checked)
+    except EmbedderUnavailableError as exc:
+        maker = await _declared(services, known, embedder, checked, exc)
+        _check_other(earlier, maker)
+        await _check_whole(services, checked, maker)
+    _check_new(checked, maker.version)
+    return await _build(services, checked, maker, progress, warnings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """A file without faults: how many vectors of which length, and some of them, as they stand.
+
+    Its passages are of a collection, cut as the index that answers for it has them; ``answering``
+    is the model of that.
+    """
+
+    file: Path
+    collection: Collection
+    active: Index
+    answering: ModelVersion
+    count: int
+    dimensions: int
+    sample: Sequence[tuple[Importable, Matrix]]
+
+
+async def _build(
+    services: Services,
+    checked: _Checked,
+    maker: _Maker,
+    progress: Progress | None,
+    warnings: Sequence[str],
+) -> ImportReport:
+    version, embedder, collection = maker.version, maker.embedder, checked.collection
+    sampled = {"sampled": len(checked.sample)}
+    told = (
+        {"verified": {**sampled, "furthest": maker.furthest, "allowed": maker.allowed}}
+        if maker.unverified is None
+        else {"declared": {**sampled, "reason": maker.unverified}}
+    )
     order = Order(
         kind="import",
         collection=collection.name,
         configuration={
             "collection": collection.name,
-            "file": request.file.name,
+            "file": checked.file.name,
             "model_version_id": str(version.id),
-            "verified": {"sampled": len(sample), "furthest": furthest, "allowed": allowed},
+            **told,
         },
     )
     run_id = await record_start(services, order, collection)
     counts = Counts(currency=services.prices.currency)
     try:
-        await _keep(
-            services, request.file, active, version=version, embedder=embedder, run_id=run_id
-        )
+        if maker.unverified is not None:
+            await _declare(services, version, checked.sample)
+        await _keep(services, checked, version=version, embedder=embedder, run_id=run_id)
         built = await reindex(
             services,
             ReindexRequest(collection=collection.name, embedder=embedder.spec),
             progress,
+            given=Given(version=version, chunking=checked.active.chunking),
         )
-        counts.chunks.reused = count
+        counts.chunks.reused = checked.count
     except BaseException as exc:
         await record_failure(services, run_id, counts, exc)
         raise
     finally:
-        # Beyond this index nobody is to take over what was only sampled.
         async with transaction(services.engine) as connection:
+            # Beyond this index nobody is to take over what was only sampled.
             await embedding_cache.clear(connection, run_id=run_id)
+            await models.withdraw(connection, version.id)
     async with transaction(services.engine) as connection:
         await runs.finish(
             connection, run_id, status=RunStatus.SUCCEEDED, counts=counts.as_json(), reason=None
@@ -147,39 +213,218 @@ async def import_vectors(
         run_id=run_id,
         model_version_id=version.id,
         model=version.name,
-        imported=count,
-        sampled=len(sample),
-        furthest=furthest,
-        allowed=allowed,
+        imported=checked.count,
+        sampled=len(checked.sample),
+        furthest=maker.furthest,
+        allowed=maker.allowed,
+        unverified=maker.unverified,
         built=built,
+        warnings=warnings,
     )
 
 
-async def _model(
-    services: Services, request: ImportRequest, collection: Collection
-) -> tuple[ModelVersion, Embedder]:
-    """Get the model that is said to have made the vectors, proved by its canaries."""
+async def _named(
+    services: Services, request: ImportRequest
+) -> tuple[ModelVersion | None, Embedder]:
+    """Get the model version that is named, if one is, and the embedder that is to be asked."""
     if request.model_version is None:
-        embedder = metered(services, request.embedder or "", Meter())
-        return await register(services, embedder), embedder
+        return None, metered(services, request.embedder or "", Meter())
     async with reading(services.engine) as connection:
         version = await models.find(connection, request.model_version)
-        canaries = await models.canaries(connection, version.id)
-    embedder = metered(services, version.spec, Meter())
-    proof = await identity.prove(embedder, version, canaries)
-    if proof.outcome is Outcome.OTHER_MODEL:
-        raise identity.mismatch(embedder, version, proof, collection.name)
-    return version, embedder
+    return version, metered(services, version.spec, Meter())
 
 
-async def _check(
-    services: Services, file: Path, collection: Collection, index: Index
-) -> tuple[int, int, list[tuple[Importable, Matrix]]]:
-    """Check every line; give how many there are, their dimensions, and some to be verified.
+async def _earlier(
+    services: Services, collection: Collection, spec: str
+) -> list[tuple[Index, ModelVersion]]:
+    """List the indexes whose vectors were imported as those of an embedder and never verified."""
+    async with reading(services.engine) as connection:
+        found = [
+            (index, await models.get(connection, index.model_version_id))
+            for index in await indexes.live(connection, collection)
+        ]
+    return [
+        (each, version) for each, version in found if version.unverified and version.spec == spec
+    ]
+
+
+async def _verify_earlier(
+    services: Services,
+    index: Index,
+    version: ModelVersion,
+    embedder: Embedder,
+    checked: _Checked,
+) -> list[str]:
+    """Verify what was imported while the model did not answer; say where it is not its own."""
+    proof = await declared.proved(services.engine, embedder, version, ())
+    if proof.outcome is not Outcome.OTHER_MODEL:
+        return []
+    told = identity.mismatch(embedder, version, proof, checked.collection.name)
+    return [f"index {str(index.id)[:8]}: {told}"]
+
+
+async def _asked(
+    services: Services,
+    known: ModelVersion | None,
+    embedder: Embedder,
+    checked: _Checked,
+) -> _Maker:
+    """Have the model that is said to have made the vectors prove itself, and verify them.
+
+    Raises:
+        ModelMismatchError: it is another one, or they are not its own.
+        EmbedderError: it does not answer.
+    """
+    if known is None:
+        version = await register(services, embedder)
+    else:
+        async with reading(services.engine) as connection:
+            canaries = await models.canaries(connection, known.id)
+        proof = await declared.proved(services.engine, embedder, known, canaries)
+        if proof.outcome is Outcome.OTHER_MODEL:
+            raise identity.mismatch(embedder, known, proof, checked.collection.name)
+        async with reading(services.engine) as connection:
+            version = await models.get(connection, known.id)
+    if checked.dimensions != version.identity.dimensions:
+        # What has to be said of it is said of all that is refused.
+        return _Maker(version=version, embedder=embedder)
+    furthest = await _verify(embedder, version, checked.sample)
+    return _Maker(version=version, embedder=embedder, furthest=furthest)
+
+
+async def _declared(
+    services: Services,
+    known: ModelVersion | None,
+    embedder: Embedder,
+    checked: _Checked,
+    reason: EmbedderUnavailableError,
+) -> _Maker:
+    """Say what is known of a model that does not answer: what was observed of it, or is declared.
+
+    It becomes a version of its own: one that was observed has vectors that are surely its own.
+    """
+    if known is None:
+        async with reading(services.engine) as connection:
+            listed = await models.listing(connection)
+        alike = [
+            each
+            for each in listed
+            if each.spec == embedder.spec and each.identity.dimensions == checked.dimensions
+        ]
+        known = alike[-1] if alike else None
+    version = ModelVersion(
+        id=uuid4(),
+        spec=embedder.spec,
+        identity=_told(embedder, checked.dimensions) if known is None else known.identity,
+        noise_floor=0.0,
+        bit_stable=False,
+        declared_at=datetime.now(UTC),
+    )
+    return _Maker(version=version, embedder=embedder, unverified=str(reason))
+
+
+def _told(embedder: Embedder, dimensions: int) -> ModelIdentity:
+    """Say what an embedder is without asking it."""
+    provider, _, model = embedder.spec.partition(":")
+    return ModelIdentity(
+        provider=provider,
+        model=model or provider,
+        revision="",
+        dimensions=dimensions,
+        max_tokens=embedder.limits.text_tokens,
+        document_prefix=_prefix(embedder, "document"),
+        query_prefix=_prefix(embedder, "query"),
+    )
+
+
+def _prefix(embedder: Embedder, kind: Kind) -> str:
+    text = "text"
+    sent = embedder.text_sent(text, kind)
+    return sent.removesuffix(text) if sent.endswith(text) else ""
+
+
+def _check_other(earlier: Sequence[tuple[Index, ModelVersion]], maker: _Maker) -> None:
+    """See that nothing waits for the same model already: one has to be verified before another.
+
+    Raises:
+        InvalidInputError: something does.
+    """
+    for index, version in earlier:
+        name = str(index.id)[:8]
+        raise InvalidInputError(
+            f"index {name} has vectors that were imported as those of {version.name} already, and "
+            f"it does not answer to verify them ({maker.unverified}); run the same again once it "
+            f"does, or import others in their place after: ingest retire {name}"
+        )
+
+
+async def _check_whole(services: Services, checked: _Checked, maker: _Maker) -> None:
+    """See that nothing has to be embedded by a model that does not answer.
+
+    Raises:
+        InvalidInputError: the file lacks passages.
+    """
+    async with reading(services.engine) as connection:
+        passages = await count_importable(connection, checked.active)
+    if checked.count < passages:
+        raise InvalidInputError(
+            f"{checked.file.name}: lacks {passages - checked.count:,} of {passages:,} passages, "
+            f"and {maker.embedder.spec} does not answer to embed them ({maker.unverified}); run "
+            "the same again once it does, or with a file that has all of them"
+        )
+
+
+def _check_new(checked: _Checked, version: ModelVersion) -> None:
+    """See that an index of these vectors would be another one than the active one.
+
+    Raises:
+        InvalidInputError: the active index has vectors of that model, or these have other lengths.
+    """
+    collection, answering = checked.collection, checked.answering
+    # Of what nobody could ask, no more is known than its name.
+    alike = version.unverified and version.spec == answering.spec
+    if version.id == answering.id or alike:
+        raise InvalidInputError(
+            f"the index that answers for {collection.name!r} has vectors of {version.name} "
+            "already, of every passage; import the vectors of another model, or have this one "
+            f"embed every passage again: ingest reindex --collection {quote(collection.name)} "
+            "--fresh"
+        )
+    if checked.dimensions != version.identity.dimensions:
+        raise InvalidInputError(
+            f"{checked.file.name}: its vectors have {checked.dimensions:,} dimensions, those of "
+            f"{version.name} {version.identity.dimensions:,}"
+        )
+
+
+async def _declare(
+    services: Services, version: ModelVersion, sample: Sequence[tuple[Importable, Matrix]]
+) -> None:
+    """Record a model that nobody could ask, with the vectors that are to verify it."""
+    units, _ = normalise(np.stack([vector for _, vector in sample]))
+    async with transaction(services.engine) as connection:
+        await models.declare(
+            connection,
+            version,
+            [
+                Declared(chunk_id=passage.id, vector=unit)
+                for (passage, _), unit in zip(sample, units, strict=True)
+            ],
+        )
+
+
+async def _check(services: Services, request: ImportRequest) -> _Checked:
+    """Check every line, and choose some to be verified.
 
     Raises:
         InvalidInputError: something is wrong, with the first id.
+        NotFoundError: no such collection.
     """
+    file = request.file
+    async with reading(services.engine) as connection:
+        collection = await collections.get(connection, request.collection)
+        index = await indexes.active(connection, collection)
+        answering = await models.get(connection, index.model_version_id)
     seen: set[UUID] = set()
     dimensions: int | None = None
     spread: list[tuple[Importable, Matrix]] = []
@@ -201,7 +446,15 @@ async def _check(
                 spread, step = spread[::2], step * 2
     if dimensions is None:
         raise InvalidInputError(f"{file.name}: holds no vector")
-    return len(seen), dimensions, spread[:SAMPLE]
+    return _Checked(
+        file=file,
+        collection=collection,
+        active=index,
+        answering=answering,
+        count=len(seen),
+        dimensions=dimensions,
+        sample=spread[:SAMPLE],
+    )
 
 
 def _check_page(file: Path, page: _Page, seen: set[UUID]) -> None:
@@ -237,14 +490,13 @@ async def _verify(
     embedder: Embedder,
     version: ModelVersion,
     sample: Sequence[tuple[Importable, Matrix]],
-    allowed: float,
 ) -> float:
     """Embed some passages once more; give the largest 1 − cos to what the file has.
 
     Raises:
         ModelMismatchError: it is more than the noise of the model.
     """
-    furthest = 0.0
+    furthest, allowed = 0.0, declared.allowed(version.noise_floor)
     for passage, vector in sample:
         text = indexed_text(passage.context, passage.text)
         answer = await embedder.embed([text], "document")
@@ -262,18 +514,17 @@ async def _verify(
 
 async def _keep(
     services: Services,
-    file: Path,
-    index: Index,
+    checked: _Checked,
     *,
     version: ModelVersion,
     embedder: Embedder,
     run_id: UUID,
 ) -> None:
     """Keep the vectors for whoever builds the index next."""
-    for page in _pages(file):
+    for page in _pages(checked.file):
         units, norms = normalise(page.vectors)
         async with transaction(services.engine) as connection:
-            found = await importable(connection, index, page.ids)
+            found = await importable(connection, checked.active, page.ids)
             kept: dict[bytes, CachedVector] = {}
             for place, chunk_id in enumerate(page.ids):
                 passage = found.get(chunk_id)

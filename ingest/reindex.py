@@ -123,6 +123,17 @@ class ReindexReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the vectors are of that are waiting to be taken over: nobody is asked for it again.
+
+    Where nobody could ask the model they are taken over unproved, and it stays unverified.
+    """
+
+    version: ModelVersion
+    chunking: Chunking
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Traits:
     """What tells one index of a collection from another."""
 
@@ -145,6 +156,7 @@ async def reindex(
     progress: Progress | None = None,
     *,
     job_id: int | None = None,
+    given: Given | None = None,
 ) -> ReindexReport:
     """Build an index with other traits than the active one's, or go on with building it.
 
@@ -170,7 +182,7 @@ async def reindex(
             # Whoever has the lock of those that build knows that no other one does.
             await runs.mark_builders_interrupted(connection, collection)
         situation = await _situation(services, collection)
-        traits = await _wanted(services, request, situation.active, meter)
+        traits = await _wanted(services, request, situation.active, meter, given)
         index = await _find_or_create(services, request, situation, traits, tally)
         build = _Build(
             collection=collection,
@@ -191,6 +203,7 @@ async def reindex(
                 target=build.target,
                 origin=None if request.fresh else await _origin(services, collection, index),
                 fresh=request.fresh,
+                proved=given is not None and given.version.unverified,
                 writer=writer,
                 turns=turns,
                 progress=tally,
@@ -360,10 +373,16 @@ def check(services: Services, request: ReindexRequest) -> None:
 
 
 async def _wanted(
-    services: Services, request: ReindexRequest, active: Index, meter: Meter
+    services: Services,
+    request: ReindexRequest,
+    active: Index,
+    meter: Meter,
+    given: Given | None,
 ) -> _Traits:
-    """Say what the new index shall be, asking the model who it is."""
-    if request.embedder is not None:
+    """Say what the new index shall be, asking the model who it is unless that is given."""
+    if given is not None:
+        version = given.version
+    elif request.embedder is not None:
         version = await register(services, metered(services, request.embedder, meter))
     else:
         async with transaction(services.engine) as connection:
@@ -377,7 +396,9 @@ async def _wanted(
         precision = services.precision(store, request.precision)
     chunking = active.chunking
     limit = most_tokens(version)
-    if request.chunk_tokens is not None:
+    if given is not None:
+        chunking = given.chunking
+    elif request.chunk_tokens is not None:
         chunking = chunking_for(request.chunk_tokens, version)
     elif limit is not None and limit < chunking.max_tokens:
         chunking = chunking_for(chunking.max_tokens, version)

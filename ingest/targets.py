@@ -8,7 +8,7 @@ from shlex import quote
 from typing import Self
 from uuid import UUID, uuid4
 
-from search_app import identity
+from search_app import declared, identity
 from search_app.bootstrap import Services
 from search_app.catalog import indexes, models, runs
 from search_app.catalog.engine import transaction
@@ -238,7 +238,8 @@ async def prove(
         EmbedderError: none answers.
     """
     with kept_beside(target.index):
-        proof = await identity.prove(
+        proof = await declared.proved(
+            services.engine,
             target.embedder,
             target.version,
             target.canaries,

@@ -78,12 +78,13 @@ def _json(found: "Provenance", checked: "Verification | None") -> JSON:
 def _print(found: "Provenance", checked: "Verification | None") -> None:
     record, version = found.record, found.version
     made = f"{found.run.id}, {found.run.started_at:%Y-%m-%d %H:%M} UTC on {found.run.host}"
+    stands = "declared, not verified" if version.unverified else ""
     lines = {
         "document": found.passage.document.uri,
         "passage": f"{record.chunk_id} (number {found.passage.ordinal + 1})",
         "collection": found.collection,
         "index": f"{found.index.id} ({found.index.state}, {found.index.store})",
-        "model": f"{version.name}, {version.identity.revision}",
+        "model": ", ".join(filter(None, (version.name, version.identity.revision, stands))),
         "model version": str(version.id),
         "run": made,
         "taken over by": str(record.copied_by_run_id) if record.copied_by_run_id else "",

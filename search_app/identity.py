@@ -12,7 +12,7 @@ their sends. Whoever embeds for an index later sends the canaries again and comp
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations
@@ -85,6 +85,8 @@ CANARIES: tuple[Canary, ...] = (
 
 
 _Key = tuple[str, UUID]
+
+Asking = Callable[[Embedder, ModelVersion, Sequence[CanaryVector]], Awaitable["Proof"]]
 
 
 class Outcome(StrEnum):
@@ -339,6 +341,13 @@ def query_mismatch(
     embedder: Embedder, version: ModelVersion, proof: Proof, collection: str
 ) -> ModelMismatchError:
     """Word the refusal to search: what differs, both identities, and what to put right."""
+    if version.unverified:
+        return ModelMismatchError(
+            f"{_declared_wrongly(embedder, version, proof, collection)} Nothing is searched with "
+            "it; point the embedder's address and settings at the model that made them, or embed "
+            f"them: ingest reindex --collection {quote(collection)} --embedder "
+            f"{quote(embedder.spec)}"
+        )
     return ModelMismatchError(
         f"another model answers: {embedder.spec} is not the model of the index of collection "
         f"{collection!r} ({version.name}, {version.identity.dimensions} dimensions); lowest canary "
@@ -351,6 +360,12 @@ def mismatch(
     embedder: Embedder, version: ModelVersion, proof: Proof, collection: str
 ) -> ModelMismatchError:
     """Word the refusal: what differs, both identities, and the command that embeds anew."""
+    if version.unverified:
+        return ModelMismatchError(
+            f"{_declared_wrongly(embedder, version, proof, collection)} Nothing of it was made "
+            "visible. To embed with this model, build an index of it beside the one that answers: "
+            f"ingest reindex --collection {quote(collection)} --embedder {quote(embedder.spec)}"
+        )
     return ModelMismatchError(
         f"another model answers: {embedder.spec} is not the model of the index of collection "
         f"{collection!r} ({version.name}, {version.identity.dimensions} dimensions, registered as "
@@ -358,6 +373,16 @@ def mismatch(
         "Nothing of it was made visible. To embed with this model, build an index of it beside the "
         f"one that answers: ingest reindex --collection {quote(collection)} "
         f"--embedder {quote(embedder.spec)}"
+    )
+
+
+def _declared_wrongly(
+    embedder: Embedder, version: ModelVersion, proof: Proof, collection: str
+) -> str:
+    return (
+        f"the vectors of collection {collection!r} that were imported as those of {version.name} "
+        f"are not what {embedder.spec} answers: lowest cosine {proof.lowest_cosine:.6f} "
+        f"({proof.canary})."
     )
 
 
@@ -384,8 +409,12 @@ class Prover:
         version: ModelVersion,
         canaries: Sequence[CanaryVector],
         collection: str,
+        *,
+        ask: Asking | None = None,
     ) -> bool:
         """Return if the embedder is the model version, asking it only when the proof is old.
+
+        ``ask`` asks it in the place of ``prove``.
 
         Returns:
             Whether it was asked now.
@@ -402,7 +431,7 @@ class Prover:
             if key in self._failed and now < self._failed[key][0]:
                 raise self._failed[key][1]
             try:
-                proof = await prove(embedder, version, canaries)
+                proof = await (ask or prove)(embedder, version, canaries)
                 if proof.outcome is Outcome.OTHER_MODEL:
                     raise query_mismatch(embedder, version, proof, collection)
             except EmbedderError as exc:

@@ -192,6 +192,7 @@ def provenance_json(found: Provenance) -> dict[str, JSON]:
         "store": found.index.store,
         "model_version_id": found.version.id,
         "model": found.version.name,
+        "model_unverified": found.version.unverified,
         "run_id": record.run_id,
         "copied_by_run_id": record.copied_by_run_id,
         "sent": found.sent,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from typing import TypedDict, get_args
@@ -13,6 +14,7 @@ from uuid import UUID, uuid4
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from search_app import declared
 from search_app.bm25 import query_terms
 from search_app.catalog import lexicons, models, queries, query_cache
 from search_app.catalog.engine import reading, transaction
@@ -442,7 +444,11 @@ class Searcher:
         began = time.monotonic()
         try:
             asked = await self._prover.ensure(
-                embedder, target.version, canaries, target.collection.name
+                embedder,
+                target.version,
+                canaries,
+                target.collection.name,
+                ask=partial(declared.proved, self._engine),
             )
         except ModelMismatchError:
             # Nobody knows since when it was another model that answered.

@@ -98,7 +98,9 @@ class ModelVersion:
     """What actually embeds: the identity claimed, and what was observed of it.
 
     ``noise_floor`` is the largest 1 − cos seen between two sends of one canary at registration;
-    ``bit_stable`` says that all those sends were equal to the bit.
+    ``bit_stable`` says that all those sends were equal to the bit. One whose vectors were imported
+    while nobody could ask it was only ``declared_at``; until it is ``verified_at`` nothing of it
+    was observed.
     """
 
     id: UUID
@@ -106,6 +108,13 @@ class ModelVersion:
     identity: ModelIdentity
     noise_floor: float
     bit_stable: bool
+    declared_at: datetime | None = None
+    verified_at: datetime | None = None
+
+    @property
+    def unverified(self) -> bool:
+        """Whether nothing but somebody's word says that its vectors are its own."""
+        return self.declared_at is not None and self.verified_at is None
 
     @property
     def name(self) -> str:

@@ -88,7 +88,10 @@ async def test_what_its_model_made_becomes_an_index(
         services, ImportRequest(file=path, collection="notes", embedder=MODEL)
     )
     assert (report.imported, report.sampled) == (PASSAGES, PASSAGES)
+    assert report.furthest is not None
+    assert report.allowed is not None
     assert report.furthest <= report.allowed
+    assert report.unverified is None
     assert report.built.state is IndexState.READY
     assert (report.built.embedded, report.built.copied) == (0, PASSAGES)
     assert await states(services, collection) == ["active", "ready"]

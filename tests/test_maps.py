@@ -1,5 +1,7 @@
 """Maps of a collection: by command, by job, over the API, on a page and as a table."""
 
+import csv
+import io
 import json
 import re
 import struct
@@ -193,6 +195,54 @@ def test_a_clustering_is_no_map(client: TestClient) -> None:
         "was clustered yet"
         in client.get(f"/api/v1/maps/{other}/groups", params={"by": "clusters"}).json()["detail"]
     )
+
+
+def test_what_is_excluded_is_hidden_until_it_is_included(client: TestClient) -> None:
+    found = made(client)
+    address, pages = f"/api/v1/maps/{found['id']}", {"analysis": found["id"], "by": "meta.topic"}
+    listed = client.get(f"{address}/points", params={"limit": 200}).json()["points"]
+    one, other = listed[3], listed[7]
+    excluded = {"passages": [one["chunk_id"]], "documents": [other["document_id"]]}
+    hidden = {
+        point["chunk_id"]
+        for point in listed
+        if point is one or point["document_id"] == other["document_id"]
+    }
+    left = 40 - len(hidden)
+    assert client.post("/api/v1/exclusions", json=excluded).status_code == 200
+    try:
+        header, *_, ids = unpacked(client.get(f"{address}/points.bin").content)
+        assert header["count"] == left
+        assert {str(each) for each in ids} == {p["chunk_id"] for p in listed} - hidden
+        assert client.get(f"{address}/points").json()["total"] == left
+        assert client.get(f"{address}/points/{one['chunk_id']}").status_code == 404
+        groups = client.get(f"{address}/groups", params={"by": "meta.topic"}).json()
+        assert (groups["shown"], groups["excluded"], groups["gone"]) == (left, len(hidden), 0)
+        assert sum(group["count"] for group in groups["groups"]) == left
+        body = {"chunk_ids": [one["chunk_id"], listed[0]["chunk_id"]]}
+        assert client.post(f"{address}/selection", json=body).json()["total"] == 1
+        said = f"{left} of 40 passages are shown. {len(hidden)} are excluded from searches."
+        for path in ("/map", "/map/table"):
+            assert said in text_of(client.get(path, params=pages).text)
+        assert f"Map of {left} passages" in client.get("/map", params=pages).text
+        rows = csv.DictReader(
+            io.StringIO(
+                client.get("/api/v1/collections/default/export", params={"format": "csv"}).text
+            )
+        )
+        # The passages are exported all the same, without a place.
+        assert {row["chunk_id"] for row in rows if not row["map_x"]} == hidden
+    finally:
+        back = {"chunk_id": [one["chunk_id"]], "document_id": [other["document_id"]]}
+        assert client.delete("/api/v1/exclusions", params=back).status_code == 200
+    again = client.get(f"{address}/points", params={"limit": 200}).json()
+    assert again["points"] == listed
+    page = text_of(client.get("/map", params=pages).text)
+    assert "are shown" not in page
+
+
+def text_of(page: str) -> str:
+    return " ".join(BeautifulSoup(page, "html.parser").get_text(" ").split())
 
 
 def test_a_query_lies_among_its_hits(client: TestClient) -> None:

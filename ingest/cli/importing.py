@@ -8,7 +8,7 @@ import typer
 from ingest.cli.app import app
 from ingest.cli.tables import AsJson, amount, named, short
 from search_app.config import Settings, load_settings
-from search_app.console import print_json, wait_for
+from search_app.console import print_json, printable, wait_for
 
 if TYPE_CHECKING:
     from ingest.importing import ImportReport, ImportRequest
@@ -39,7 +39,8 @@ def vectors(
     """Build an index of precomputed vectors, once the model has shown that they are its own.
 
     The model answers its canaries and embeds some passages again. All of the file goes in, or
-    nothing; passages that it lacks are embedded. Which index answers does not change.
+    nothing; passages that it lacks are embedded. Which index answers does not change. Of a model
+    that does not answer they are imported unverified, until it does.
     """
     from ingest.importing import ImportRequest
 
@@ -59,16 +60,33 @@ def vectors(
                 "model": done.model,
                 "imported": done.imported,
                 "sampled": done.sampled,
+                "unverified": done.unverified,
+                "warnings": list(done.warnings),
                 "furthest": done.furthest,
                 "allowed": done.allowed,
                 "index": done.built.as_json(),
             }
         )
         return
-    typer.echo(
-        f"{amount(done.imported, 'vector')} of {done.model}; {done.sampled} embedded again, "
-        f"at most {done.furthest:.2e} away (1 − cos; {done.allowed:.2e} allowed)"
-    )
+    for warning in done.warnings:
+        typer.echo(printable(f"warning: {warning}"), err=True)
+    vectors, model = amount(done.imported, "vector"), short(done.model_version_id)
+    if done.furthest is None or done.allowed is None:
+        typer.echo(
+            printable(
+                f"{vectors} declared to be of {done.model}, not verified: it does not answer "
+                f"({done.unverified})"
+            )
+        )
+        typer.echo(
+            f"whatever asks it next has it embed {done.sampled} of the passages first, and trusts "
+            f"it only if they come out the same; ingest models verify {model} does that at once"
+        )
+    else:
+        typer.echo(
+            f"{vectors} of {done.model}; {done.sampled} embedded again, at most "
+            f"{done.furthest:.2e} away (1 − cos; {done.allowed:.2e} allowed)"
+        )
     typer.echo(
         f"index {short(done.built.index_id)} is {done.built.state.value}: {done.built.copied:,} "
         f"passages taken over, {done.built.embedded:,} embedded; ingest activate makes it answer"

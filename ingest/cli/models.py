@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ingest.probing import Probed
+    from ingest.verifying import Verified
     from search_app.catalog.models import Alias
     from search_app.catalog.proofs import Proof
     from search_app.catalog.statistics import IndexUse
@@ -93,6 +94,48 @@ def probe_model(
         typer.echo(f"not kept for the lists of models: {exc}", err=True)
 
 
+@group.command("verify")
+def verify_model(
+    model: Annotated[str, typer.Argument(help="Id of a model version or the beginning of it.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Have a model that was only declared show that imported vectors are its own.
+
+    It embeds some of their passages again. Searches, ingests and checks that reach it do the same.
+    """
+    settings = load_settings()
+    done = wait_for(_verify(settings, model), settings)
+    version, proof = done.version, done.proof
+    if as_json:
+        cosine = None if proof is None else proof.lowest_cosine
+        print_json({**asdict(version), "standing": standing(version), "lowest_cosine": cosine})
+        return
+    if proof is None:
+        typer.echo(f"{version.name} was {standing(version)}; there is nothing to verify")
+        return
+    typer.echo(
+        f"{version.name} answers as its vectors were imported: lowest cosine of "
+        f"{amount(len(proof.distances), 'passage')} {proof.lowest_cosine:.7f}; its canaries prove "
+        "it from now on"
+    )
+
+
+def standing(version: ModelVersion) -> str:
+    """Say on what ground a model version stands: observed, or declared and verified or not."""
+    if version.declared_at is None:
+        return "observed"
+    return "declared, not verified" if version.unverified else "declared, verified since"
+
+
+async def _verify(settings: Settings, model: str) -> "Verified":
+    from ingest.verifying import verify
+    from search_app.bootstrap import open_services
+
+    async with open_services(settings, create=False) as services:
+        return await verify(services, model)
+
+
 def _list(*, as_json: bool) -> None:
     settings = load_settings()
     probes = {probe.spec: probe for probe in kept_probes(settings.data_dir)}
@@ -112,20 +155,21 @@ def _list(*, as_json: bool) -> None:
             version.name,
             version.spec,
             str(version.identity.dimensions),
-            f"{version.noise_floor:.1e}",
-            "to the bit" if version.bit_stable else "no",
+            "-" if version.unverified else f"{version.noise_floor:.1e}",
+            "-" if version.unverified else "to the bit" if version.bit_stable else "no",
+            standing(version),
             _probed(probes.get(version.spec)),
         ]
         for version in found
     ]
     registered = {version.spec for version in found}
     rows += [
-        ["-", probe.model, spec, str(probe.dimensions), "-", "-", _probed(probe)]
+        ["-", probe.model, spec, str(probe.dimensions), "-", "-", "-", _probed(probe)]
         for spec, probe in probes.items()
         if spec not in registered
     ]
     print_table(
-        ["id", "model", "spec", "dimensions", "noise floor", "stable", "probed here"],
+        ["id", "model", "spec", "dimensions", "noise floor", "stable", "standing", "probed here"],
         rows,
         empty="no model was used yet",
     )
@@ -138,7 +182,8 @@ def _print_list_json(found: Sequence[ModelVersion], probes: "Mapping[str, KeptPr
     for version in found:
         probe = probes.get(version.spec)
         left.pop(version.spec, None)
-        listed.append({**asdict(version), "probe": probe.as_json() if probe else None})
+        probed = probe.as_json() if probe else None
+        listed.append({**asdict(version), "standing": standing(version), "probe": probed})
     listed += [{"id": None, "spec": spec, "probe": p.as_json()} for spec, p in left.items()]
     print_json(listed)
 
@@ -173,6 +218,7 @@ class _Known:
         """Give it as ``--json`` prints it."""
         return {
             **asdict(self.version),
+            "standing": standing(self.version),
             "aliases": [asdict(alias) for alias in self.aliases],
             "indexes": [
                 {
@@ -211,10 +257,15 @@ async def _model(settings: Settings, text: str, limit: int, offset: int) -> _Kno
 def _print_model(known: _Known) -> None:
     version, identity = known.version, known.version.identity
     noise = "none: equal to the bit" if version.bit_stable else f"1 − cos {version.noise_floor:.1e}"
+    stands = standing(version)
+    if version.unverified:
+        noise = "not measured"
+        stands = f"{stands}: once it answers, ingest models verify {short(version.id)}"
     rows = {
         "model": version.name,
         "id": str(version.id),
         "spec": version.spec,
+        "standing": stands,
         "also met as": ", ".join(alias.spec for alias in known.aliases) or "-",
         "revision": identity.revision or "-",
         "dimensions": str(identity.dimensions),
@@ -252,7 +303,9 @@ def _print_model(known: _Known) -> None:
             ]
             for proof in known.proofs
         ],
-        empty="it was not asked since it was registered",
+        empty="it was never asked"
+        if version.unverified
+        else "it was not asked since it was registered",
     )
     total = sum(known.outcomes.values())
     if len(known.proofs) < total:
@@ -321,6 +374,12 @@ def _known(found: "Probed") -> str:
     if version is not None:
         called = "" if version.spec == found.probe.spec else f", an alias of {version.spec}"
         return f"model version {short(version.id)}{called}"
+    unverified = ", ".join(short(each.id) for each in found.same_spec if each.unverified)
+    if unverified:
+        return (
+            f"declared under this spec and not verified: {unverified}; ingest models verify "
+            "compares it with what was imported"
+        )
     if found.same_spec:
         earlier = ", ".join(short(each.id) for each in found.same_spec)
         return f"no, though {earlier} was registered under this spec: another model answers now"

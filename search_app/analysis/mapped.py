@@ -14,7 +14,7 @@ from search_app.catalog import analyses, chunks, maps
 from search_app.catalog.analyses import CLUSTERS, MAP, Analysis
 from search_app.catalog.chunks import Passage
 from search_app.catalog.engine import reading
-from search_app.catalog.maps import Point, Points
+from search_app.catalog.maps import Numbers, Point, Points
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.filters import FIELDS, SUGGESTED, AnyOf
 from search_app.retrieval import SearchRequest
@@ -66,6 +66,12 @@ async def find_map(services: Services, beginning: str) -> Analysis:
     """
     async with reading(services.engine) as connection:
         return await analyses.find(connection, beginning, kind=MAP)
+
+
+async def numbers_of(services: Services, found: Analysis) -> Numbers:
+    """Count the points of a map that can be seen, and those of excluded passages."""
+    async with reading(services.engine) as connection:
+        return await maps.numbers(connection, found.id)
 
 
 async def clusterings_of(services: Services, found: Analysis) -> list[Analysis]:
@@ -180,8 +186,8 @@ async def select(
 ) -> Selected:
     """List passages of a part of a map: nearest to its middle first, or nearest to a query.
 
-    Passages that are not on the map, or gone since, are left out. Within so few, the nearest to a
-    query are found exactly, by meaning.
+    Passages that are not on the map, gone since or excluded are left out. Within so few, the
+    nearest to a query are found exactly, by meaning.
 
     Raises:
         InvalidInputError: there are too many, or none.
@@ -215,7 +221,7 @@ async def one_point(services: Services, found: Analysis, chunk_id: UUID) -> tupl
     """Get a passage of a map and its place.
 
     Raises:
-        NotFoundError: it is not on the map, or gone since.
+        NotFoundError: it is not on the map, gone since or excluded.
     """
     async with reading(services.engine) as connection:
         points = await maps.of_chunks(connection, found.id, [chunk_id])

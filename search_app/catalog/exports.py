@@ -19,7 +19,7 @@ class Known:
 
     ``text_hash`` is of what was embedded, heading included; ``sent_hash`` of that with the prefix
     of the model; ``vector_hash`` of the float32 bytes, little-endian. ``cluster`` and the place on
-    the map are of the newest analyses that are kept of the index.
+    the map are of the newest analyses that are kept of the index; what is excluded has no place.
     """
 
     chunk_id: UUID
@@ -54,7 +54,10 @@ _KNOWN = text("""
     JOIN chunks c ON c.id = r.chunk_id
     JOIN documents d ON d.id = c.document_id
     LEFT JOIN analysis_members m ON m.analysis_id = :clusters AND m.chunk_id = c.id
-    LEFT JOIN map_points p ON p.analysis_id = :map AND p.chunk_id = c.id
+    LEFT JOIN map_points p ON p.analysis_id = :map AND p.chunk_id = c.id AND NOT EXISTS (
+        SELECT FROM exclusions e WHERE e.document_id = d.id
+            AND (e.text_hash = ''::bytea OR e.text_hash = c.text_hash)
+    )
     WHERE r.index_id = :index_id AND r.chunk_id = ANY(:ids)
         AND c.state = 'live' AND d.state = 'indexed' AND d.collection_id = :collection_id
     ORDER BY c.id
@@ -146,6 +149,17 @@ _IMPORTABLE = text("""
     WHERE c.id = ANY(:ids) AND c.chunking = :chunking AND c.state = 'live'
         AND d.state = 'indexed' AND d.collection_id = :collection_id
 """)
+
+
+async def count_importable(connection: AsyncConnection, index: Index) -> int:
+    """Count the passages that are shown, and cut as an index has them."""
+    statement = text("""
+        SELECT count(*) FROM chunks c JOIN documents d ON d.id = c.document_id
+        WHERE c.chunking = :chunking AND c.state = 'live'
+            AND d.state = 'indexed' AND d.collection_id = :collection_id
+    """)
+    values = {"chunking": index.chunking.name, "collection_id": index.collection_id}
+    return int((await connection.execute(statement, values)).scalar_one())
 
 
 async def importable(

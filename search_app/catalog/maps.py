@@ -1,4 +1,4 @@
-"""Maps as they are kept: where passages lie, those that are gone left out.
+"""Maps as they are kept: where passages lie, those that are gone or excluded left out.
 
 What is painted is read packed, one row for all points: a hundred thousand rows take many times as
 long.
@@ -11,10 +11,30 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, LargeBinary, Select, Text, cast, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Select,
+    Text,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog.tables import analyses, analysis_members, chunks, documents, map_points
+from search_app.catalog.exclusions import WHOLE
+from search_app.catalog.tables import (
+    analyses,
+    analysis_members,
+    chunks,
+    documents,
+    exclusions,
+    map_points,
+)
 from search_app.types import Matrix
 
 Places = NDArray[np.int32]
@@ -54,6 +74,17 @@ class Point:
     chunk_id: UUID
     x: float
     y: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """How many points a map has that can be seen, and how many there are of excluded passages.
+
+    Those that are gone are known only by how many the map was made of.
+    """
+
+    shown: int
+    excluded: int
 
 
 _ADD = text("""
@@ -120,6 +151,18 @@ async def points(
     )
 
 
+async def numbers(connection: AsyncConnection, analysis_id: UUID) -> Numbers:
+    """Count the points of a map."""
+    excluded = or_(*_EXCLUSIONS)
+    statement = _there(
+        analysis_id,
+        func.count().filter(~excluded).label("shown"),
+        func.count().filter(excluded).label("excluded"),
+    )
+    row = (await connection.execute(statement)).one()
+    return Numbers(shown=row.shown, excluded=row.excluded)
+
+
 async def listing(
     connection: AsyncConnection, analysis_id: UUID, *, limit: int, offset: int
 ) -> list[Point]:
@@ -132,7 +175,7 @@ async def listing(
 async def of_chunks(
     connection: AsyncConnection, analysis_id: UUID, chunk_ids: Sequence[UUID]
 ) -> dict[UUID, Point]:
-    """Give the points of passages; those that are not on the map, or gone, are left out."""
+    """Give the points of passages; those that are not on the map, gone or excluded are left out."""
     statement = _shown(analysis_id, *_POINT).where(
         map_points.c.chunk_id == func.any(list(chunk_ids))
     )
@@ -163,7 +206,18 @@ def _point(row: Any) -> Point:
     return Point(place=row.place, chunk_id=row.chunk_id, x=row.x, y=row.y)
 
 
+_EXCLUSIONS = tuple(
+    exists().where(exclusions.c.document_id == chunks.c.document_id, exclusions.c.text_hash == what)
+    for what in (literal(WHOLE, LargeBinary), chunks.c.text_hash)
+)
+
+
 def _shown(analysis_id: UUID, *columns: ColumnElement[Any]) -> Select[Any]:
+    # Each by itself, so that it is joined and not asked for every point.
+    return _there(analysis_id, *columns).where(*(~each for each in _EXCLUSIONS))
+
+
+def _there(analysis_id: UUID, *columns: ColumnElement[Any]) -> Select[Any]:
     return (
         select(*columns)
         .select_from(map_points)

@@ -3,16 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
-from sqlalchemy import RowMapping, Text, cast, func, insert, select, text
+from sqlalchemy import (
+    RowMapping,
+    Text,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.catalog.chunks import indexed_text
 from search_app.catalog.tables import (
     canary_vectors,
+    chunks,
     identity_proofs,
+    indexes,
     model_aliases,
     model_versions,
 )
@@ -48,6 +64,8 @@ def from_row(row: RowMapping) -> ModelVersion:
         ),
         noise_floor=row[model_versions.c.noise_floor],
         bit_stable=row[model_versions.c.bit_stable],
+        declared_at=row[model_versions.c.declared_at],
+        verified_at=row[model_versions.c.verified_at],
     )
 
 
@@ -55,29 +73,37 @@ async def add(
     connection: AsyncConnection, version: ModelVersion, canaries: Sequence[CanaryVector]
 ) -> None:
     """Record a model version together with its canary vectors."""
-    identity = version.identity
     await connection.execute(
-        insert(model_versions).values(
-            id=version.id,
-            spec=version.spec,
-            provider=identity.provider,
-            model=identity.model,
-            revision=identity.revision,
-            dimensions=identity.dimensions,
-            max_tokens=identity.max_tokens,
-            document_prefix=identity.document_prefix,
-            query_prefix=identity.query_prefix,
-            settings=dict(identity.settings),
-            library_versions=dict(identity.library_versions),
-            noise_floor=version.noise_floor,
-            bit_stable=version.bit_stable,
-        )
+        insert(model_versions).values(id=version.id, spec=version.spec, **_observed(version))
     )
+    await _add_canaries(connection, version.id, canaries)
+
+
+def _observed(version: ModelVersion) -> dict[str, Any]:
+    identity = version.identity
+    return {
+        "provider": identity.provider,
+        "model": identity.model,
+        "revision": identity.revision,
+        "dimensions": identity.dimensions,
+        "max_tokens": identity.max_tokens,
+        "document_prefix": identity.document_prefix,
+        "query_prefix": identity.query_prefix,
+        "settings": dict(identity.settings),
+        "library_versions": dict(identity.library_versions),
+        "noise_floor": version.noise_floor,
+        "bit_stable": version.bit_stable,
+    }
+
+
+async def _add_canaries(
+    connection: AsyncConnection, model_version_id: UUID, canaries: Sequence[CanaryVector]
+) -> None:
     await connection.execute(
         insert(canary_vectors),
         [
             {
-                "model_version_id": version.id,
+                "model_version_id": model_version_id,
                 "name": canary.name,
                 "kind": canary.kind,
                 "text": canary.text,
@@ -86,6 +112,74 @@ async def add(
             for canary in canaries
         ],
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """A passage and the unit vector that somebody says a model gave it."""
+
+    chunk_id: UUID
+    vector: Vector
+
+
+async def declare(
+    connection: AsyncConnection, version: ModelVersion, sample: Sequence[Declared]
+) -> None:
+    """Record a model version that nobody could ask, and some vectors that are to verify it.
+
+    Of the passages nothing but their ids is kept: what is removed verifies nothing any more.
+    """
+    await connection.execute(
+        insert(model_versions).values(
+            id=version.id, spec=version.spec, declared_at=func.now(), **_observed(version)
+        )
+    )
+    await connection.execute(
+        insert(canary_vectors),
+        [
+            {
+                "model_version_id": version.id,
+                "name": f"imported {number:02}",
+                "kind": "document",
+                "text": "",
+                "vector": each.vector.astype("<f4").tobytes(),
+                "chunk_id": each.chunk_id,
+            }
+            for number, each in enumerate(sample, start=1)
+        ],
+    )
+
+
+async def withdraw(connection: AsyncConnection, model_version_id: UUID) -> None:
+    """Delete a declared model version that no index came of."""
+    await connection.execute(
+        delete(model_versions).where(
+            model_versions.c.id == model_version_id,
+            model_versions.c.declared_at.is_not(None),
+            ~exists().where(indexes.c.model_version_id == model_version_id),
+        )
+    )
+
+
+async def note_verified(
+    connection: AsyncConnection, version: ModelVersion, canaries: Sequence[CanaryVector]
+) -> bool:
+    """Take what was observed of a declared model version in place of what was declared.
+
+    Its canaries stand for it from now on. Says whether nobody else was first.
+    """
+    updated = await connection.execute(
+        update(model_versions)
+        .where(model_versions.c.id == version.id, model_versions.c.verified_at.is_(None))
+        .values(verified_at=func.now(), **_observed(version))
+    )
+    if not updated.rowcount:
+        return False
+    await connection.execute(
+        delete(canary_vectors).where(canary_vectors.c.model_version_id == version.id)
+    )
+    await _add_canaries(connection, version.id, canaries)
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,17 +266,24 @@ async def listing(connection: AsyncConnection) -> list[ModelVersion]:
 
 
 async def canaries(connection: AsyncConnection, model_version_id: UUID) -> list[CanaryVector]:
-    """Get the canary vectors of a model version, in the order of their names."""
+    """Get the canary vectors of a model version, in the order of their names.
+
+    Of one that was never verified they are imported vectors, with the texts of their passages.
+    """
     statement = (
-        select(*canary_vectors.c)
-        .where(canary_vectors.c.model_version_id == model_version_id)
+        select(*canary_vectors.c, chunks.c.context, chunks.c.text.label("passage"))
+        .outerjoin(chunks, chunks.c.id == canary_vectors.c.chunk_id)
+        .where(
+            canary_vectors.c.model_version_id == model_version_id,
+            or_(canary_vectors.c.chunk_id.is_(None), chunks.c.state == "live"),
+        )
         .order_by(canary_vectors.c.name)
     )
     return [
         CanaryVector(
             name=row.name,
             kind=row.kind,
-            text=row.text,
+            text=row.text if row.chunk_id is None else indexed_text(row.context, row.passage),
             vector=np.frombuffer(row.vector, dtype="<f4"),
         )
         for row in await connection.execute(statement)

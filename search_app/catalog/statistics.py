@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -81,7 +81,10 @@ def _sources(collection: Collection | None) -> Select[tuple[UUID, int, int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexUse:
-    """An index with what uses it and what it uses; ``vectors`` are those that it holds."""
+    """An index with what uses it and what it uses; ``vectors`` are those that it holds.
+
+    They are ``unverified`` where they were imported while their model did not answer.
+    """
 
     index: Index
     collection: Collection
@@ -89,6 +92,7 @@ class IndexUse:
     dimensions: int
     vectors: int
     activated_at: datetime | None
+    unverified: bool = False
 
     @property
     def active(self) -> bool:
@@ -116,6 +120,9 @@ async def index_uses(
             collections.c.name,
             (model_versions.c.provider + "/" + model_versions.c.model).label("model"),
             model_versions.c.dimensions,
+            and_(
+                model_versions.c.declared_at.is_not(None), model_versions.c.verified_at.is_(None)
+            ).label("unverified"),
             number,
         )
         .join(collections, collections.c.id == indexes.c.collection_id)
@@ -139,6 +146,7 @@ async def index_uses(
             dimensions=row["dimensions"],
             vectors=row["vectors"],
             activated_at=row[indexes.c.activated_at],
+            unverified=row["unverified"],
         )
         for row in (await connection.execute(statement)).mappings()
     ]

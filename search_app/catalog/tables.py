@@ -82,6 +82,10 @@ model_versions = Table(
     Column("noise_floor", Double, nullable=False),
     Column("bit_stable", Boolean, nullable=False),
     _time("created_at"),
+    # Set where its vectors were imported while nobody could ask it; and once it answered as they
+    # are. What nobody asked has no noise that anybody measured.
+    _time("declared_at", null=True),
+    _time("verified_at", null=True),
 )
 
 model_aliases = Table(
@@ -113,6 +117,8 @@ canary_vectors = Table(
     Column("text", Text, nullable=False),
     # Unit vector, float32 little-endian.
     Column("vector", LargeBinary, nullable=False),
+    # The passage whose imported vector this is, and whose text is to be taken.
+    Column("chunk_id", Uuid, ForeignKey("chunks.id", ondelete="CASCADE"), index=True),
 )
 
 indexes = Table(

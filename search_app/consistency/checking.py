@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import text
 
+from search_app import declared
 from search_app.bootstrap import Services
 from search_app.catalog import locks, sampling
 from search_app.catalog.engine import reading, transaction
@@ -219,8 +220,12 @@ async def _look(
 ) -> Subject:
     """Go through all layers, the cheapest first; gives the subject with references set."""
     faults = await night.tried("integrity", _faults(services, subject, asker, night))
+    subject, answered = await _verified(services, request, subject, asker, night)
     began = time.perf_counter()
-    seen = await night.tried("canaries", canaries.look(asker, subject.version, subject.canaries))
+    seen = None
+    if answered:
+        look = canaries.look(asker, subject.version, subject.canaries)
+        seen = await night.tried("canaries", look)
     if seen is not None:
         found, night.proof = seen
         night.layers = replace(night.layers, canaries=found)
@@ -239,7 +244,9 @@ async def _look(
         subject = await _with_references(services, request, subject, asker, night)
         asked = await night.tried("queries", _asked(subject, asker, night)) or []
         again = await night.tried("passages", _embedded_again(services, subject, asker, night))
-    values = Values(usual=shared_format(np.stack([each.vector for each in subject.canaries])))
+    known = [each.vector for each in subject.canaries]
+    usual = np.array(known, np.float32).reshape(-1, subject.version.identity.dimensions)
+    values = Values(usual=shared_format(usual))
     near = await night.tried("stored vectors", _streamed(subject, asked, again, request.k, values))
     if near is not None:
         if faults is not None:
@@ -250,6 +257,26 @@ async def _look(
     elif faults is not None:
         _note_faults(night, faults, values)
     return subject
+
+
+async def _verified(
+    services: Services, request: CheckRequest, subject: Subject, asker: Asker, night: Night
+) -> tuple[Subject, bool]:
+    """Have a model that was only declared verify its vectors, before its canaries are asked.
+
+    Returns:
+        The subject with what was observed of it, and whether the model answered.
+    """
+    if not subject.version.unverified:
+        return subject, True
+    work = declared.proved(services.engine, asker.embedder, subject.version, ())
+    proof = await night.tried("imported vectors", work)
+    if proof is not None and proof.outcome is not Outcome.OTHER_MODEL:
+        return await load(services, request), True
+    night.unreachable.append(
+        f"the vectors were imported as those of {subject.version.name}, which was never verified"
+    )
+    return subject, proof is not None
 
 
 async def _answers_as_wide(subject: Subject, asker: Asker, night: Night) -> bool:

@@ -268,4 +268,6 @@ def model_json(version: ModelVersion) -> ModelJson:
         library_versions=dict(identity.library_versions),
         noise_floor=version.noise_floor,
         bit_stable=version.bit_stable,
+        declared_at=version.declared_at,
+        verified_at=version.verified_at,
     )

@@ -203,6 +203,7 @@ def _index(use: IndexUse) -> IndexJson:
         precision=index.precision,
         model_version_id=index.model_version_id,
         model=use.model,
+        unverified=use.unverified,
         dimensions=use.dimensions,
         chunking=ChunkingJson(**asdict(index.chunking)),
         vectors=use.vectors,

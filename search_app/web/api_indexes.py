@@ -136,6 +136,7 @@ def _life(life: IndexLife) -> IndexLifeJson:
         precision=use.index.precision,
         model_version_id=use.index.model_version_id,
         model=use.model,
+        unverified=use.unverified,
         dimensions=use.dimensions,
         chunking=ChunkingJson(**asdict(use.index.chunking)),
         vectors=use.vectors,

@@ -12,15 +12,17 @@ from search_app.analysis.mapped import (
     Coloured,
     coloured,
     find_map,
+    numbers_of,
     one_point,
     query_on_map,
     select,
 )
 from search_app.bootstrap import Services
 from search_app.catalog import chunks
+from search_app.catalog.analyses import Analysis
 from search_app.catalog.chunks import Passage
 from search_app.catalog.engine import reading
-from search_app.catalog.maps import Point
+from search_app.catalog.maps import Numbers, Point
 from search_app.types import JSON
 from search_app.web.answers import described
 from search_app.web.api import Limit, Offset, json_only
@@ -67,8 +69,15 @@ async def get_groups(services: ServicesDep, map_id: MapName, by: By = "") -> Gro
     """List what the points of a map are coloured by, and how many there are of each."""
     found = await find_map(services, map_id)
     answer = await coloured(services, found, by)
+    numbers = await numbers_of(services, found)
     return Groups(
-        map=found.id, by=answer.by, ordered=answer.grouping.ordered, groups=_groups(answer)
+        map=found.id,
+        by=answer.by,
+        ordered=answer.grouping.ordered,
+        groups=_groups(answer),
+        shown=numbers.shown,
+        excluded=numbers.excluded,
+        gone=gone_from(found, numbers),
     )
 
 
@@ -214,6 +223,12 @@ async def shown_points(
             code = int(answer.grouping.codes[row])
             found.append((passages[chunk_id], point, code, labels[code]))
     return found
+
+
+def gone_from(found: Analysis, numbers: Numbers) -> int:
+    """Count the passages that a map was made of and that are there no more."""
+    made: int = found.numbers["passages"]
+    return made - numbers.shown - numbers.excluded
 
 
 def rows_of(answer: Coloured, group: int | None) -> list[int]:

@@ -19,6 +19,7 @@ _INDEX: Mapping[str, JSON] = {
     "precision": "float16",
     "model_version_id": _MODEL["id"],
     "model": _MODEL["name"],
+    "unverified": False,
     "dimensions": _MODEL["dimensions"],
     "chunking": {"max_tokens": 256, "tokenizer": "multilingual-e5-small", "version": 1},
     "vectors": _COLLECTION["chunks"],

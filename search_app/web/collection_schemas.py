@@ -25,7 +25,10 @@ class ChunkingJson(Model):
 
 
 class IndexJson(Model):
-    """An index; ``vectors`` is how many it holds, ``precision`` what numbers it searches by."""
+    """An index; ``vectors`` is how many it holds, ``precision`` what numbers it searches by.
+
+    They are ``unverified`` where they were imported while their model did not answer.
+    """
 
     id: UUID
     collection: str
@@ -34,6 +37,7 @@ class IndexJson(Model):
     precision: Precision
     model_version_id: UUID
     model: str
+    unverified: bool
     dimensions: int
     chunking: ChunkingJson
     vectors: int

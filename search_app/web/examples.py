@@ -159,6 +159,8 @@ EXAMPLES: Mapping[str, JSON] = {
                 "library_versions": {"onnxruntime": "1.23.2"},
                 "noise_floor": 0.0,
                 "bit_stable": True,
+                "declared_at": None,
+                "verified_at": None,
             }
         ]
     },

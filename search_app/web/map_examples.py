@@ -29,7 +29,15 @@ _POINT: Mapping[str, JSON] = {
 }
 
 EXAMPLES: Mapping[str, JSON] = {
-    "groups": {"map": _MAP, "by": "meta.group", "ordered": False, "groups": [_GROUP]},
+    "groups": {
+        "map": _MAP,
+        "by": "meta.group",
+        "ordered": False,
+        "groups": [_GROUP],
+        "shown": 11010,
+        "excluded": 4,
+        "gone": 0,
+    },
     "points": {
         "points": [{**_POINT, "group": 0, "label": "sci.space"}],
         "total": 11014,

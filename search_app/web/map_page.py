@@ -13,6 +13,7 @@ from search_app.analysis.mapped import (
     OF_CLUSTERS,
     clusterings_of,
     coloured,
+    numbers_of,
     query_on_map,
 )
 from search_app.analysis.projection import read_projection
@@ -20,12 +21,13 @@ from search_app.bootstrap import Services
 from search_app.catalog import addressing, analyses, facets, maps
 from search_app.catalog.analyses import MAP, Analysis
 from search_app.catalog.engine import reading
+from search_app.catalog.maps import Numbers
 from search_app.catalog.overview import collection_names
 from search_app.errors import InvalidInputError, NotFoundError, UnmovedError
 from search_app.jobs import Job
 from search_app.jobs.types import ANALYSE
 from search_app.types import JSON, Collection
-from search_app.web.api_maps import rows_of, shown_points
+from search_app.web.api_maps import gone_from, rows_of, shown_points
 from search_app.web.deps import ServicesDep, page_number
 from search_app.web.forms import PostedFormDep
 from search_app.web.job_pages import job_url
@@ -53,6 +55,14 @@ class MapView:
     by: str
     clusterings: Sequence[Analysis]
     fields: Sequence[str]
+    numbers: Numbers | None = None
+
+    @property
+    def gone(self) -> int:
+        """Count the passages that the map was made of and that are there no more."""
+        if self.chosen is None or self.numbers is None:
+            return 0
+        return gone_from(self.chosen, self.numbers)
 
     @property
     def base(self) -> str:
@@ -162,9 +172,11 @@ async def _view(services: Services, collection: str, analysis: str, by: str | No
     )
     clusterings: Sequence[Analysis] = ()
     fields: Sequence[str] = ()
+    numbers: Numbers | None = None
     if chosen is not None:
         clusterings = (await clusterings_of(services, chosen))[:_CLUSTERINGS]
         fields, first = await _fields(services, chosen)
+        numbers = await numbers_of(services, chosen)
         if by is None:
             by = f"{OF_CLUSTERS}:{clusterings[0].id}" if clusterings else first
     by = by or ""
@@ -183,6 +195,7 @@ async def _view(services: Services, collection: str, analysis: str, by: str | No
         by=by,
         clusterings=clusterings,
         fields=fields,
+        numbers=numbers,
     )
 
 

@@ -29,7 +29,11 @@ class GroupJson(Model):
 
 
 class Groups(Model):
-    """What the points of a map are coloured by; ordered groups go from low to high."""
+    """What the points of a map are coloured by; ordered groups go from low to high.
+
+    Of the passages that the map was made of, ``shown`` can be seen; the others are ``excluded``
+    from searches, or ``gone``.
+    """
 
     model_config = _example("groups")
 
@@ -37,6 +41,9 @@ class Groups(Model):
     by: str
     ordered: bool
     groups: list[GroupJson]
+    shown: int
+    excluded: int
+    gone: int
 
 
 class PointJson(Model):

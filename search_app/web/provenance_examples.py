@@ -20,6 +20,7 @@ EXAMPLES: Mapping[str, JSON] = {
         "store": "pgvector",
         "model_version_id": _HIT["model_version_id"],
         "model": _MODEL,
+        "model_unverified": False,
         "run_id": _HIT["run_id"],
         "copied_by_run_id": None,
         "sent": f"passage: 利用案内 › 休館日\n\n{_HIT['text']}",

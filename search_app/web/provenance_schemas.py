@@ -23,7 +23,8 @@ class ProvenanceJson(Model):
     float32 bytes that came back, ``stored_hash`` of those in the store; ``norm`` is the length
     before normalising. ``batch_position`` counts from 0. A text that was too long for the model
     was sent in several ``pieces``, and its vector is their mean. A vector that was not embedded but
-    taken over from an equal text names the run that did so in ``copied_by_run_id``.
+    taken over from an equal text names the run that did so in ``copied_by_run_id``. A model that is
+    ``model_unverified`` was only declared when its vectors were imported, since it did not answer.
     """
 
     model_config = _example("provenance")
@@ -36,6 +37,7 @@ class ProvenanceJson(Model):
     store: str
     model_version_id: UUID
     model: str
+    model_unverified: bool
     run_id: UUID
     copied_by_run_id: UUID | None
     sent: str

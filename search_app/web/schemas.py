@@ -292,7 +292,9 @@ class RunWithFailures(RunJson):
 class ModelJson(Model):
     """A model version: what it claims to be, and what was observed of it.
 
-    ``noise_floor`` is the largest 1 − cos seen between two sends of one text.
+    ``noise_floor`` is the largest 1 − cos seen between two sends of one text. One whose vectors
+    were imported while it did not answer was only ``declared_at``; until ``verified_at``, nothing
+    of it was observed.
     """
 
     id: UUID
@@ -309,6 +311,8 @@ class ModelJson(Model):
     library_versions: dict[str, str]
     noise_floor: float
     bit_stable: bool
+    declared_at: datetime | None
+    verified_at: datetime | None
 
 
 class Models(Model):
