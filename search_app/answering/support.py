@@ -6,7 +6,7 @@ words (1). It is no proof: what contradicts a passage is near it too. It shows c
 nothing to do with their sentence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -42,9 +42,10 @@ async def supported(
     Raises:
         EmbedderError: the embedder failed.
     """
-    by_number = {passage.number: passage for passage in passages}
+    cited = {number for sentence in sentences for number in sentence.citations}
+    given = {each.number: _windows(each.text) for each in passages if each.number in cited}
     windows = {
-        place: _likely(sentence.text, [by_number[n].text for n in sentence.citations])
+        place: _likely(sentence.text, [given[number] for number in sentence.citations])
         for place, sentence in enumerate(sentences)
         if sentence.state == "cited"
     }
@@ -66,17 +67,23 @@ async def supported(
     return done
 
 
-def _likely(sentence: str, texts: Sequence[str]) -> list[str]:
-    wanted = {token.term for token in tokens(sentence)}
-    windows = list(dict.fromkeys(window for text in texts for window in _windows(text)))
-    shared = {window: len(wanted & {t.term for t in tokens(window)}) for window in windows}
-    return sorted(windows, key=lambda window: -shared[window])[:WINDOWS]
+def _likely(sentence: str, cited: Sequence[Mapping[str, frozenset[str]]]) -> list[str]:
+    wanted = _terms(sentence)
+    windows = {window: terms for given in cited for window, terms in given.items()}
+    return sorted(windows, key=lambda window: -len(wanted & windows[window]))[:WINDOWS]
 
 
-def _windows(text: str) -> list[str]:
-    """Give the sentences of a text, and each with the next one."""
+def _windows(text: str) -> Mapping[str, frozenset[str]]:
+    """Give the sentences of a text, and each with the next one, with the terms of each."""
     single = [text[start:end].strip() for start, end in sentence_spans(text)]
-    return single + [f"{one} {other}" for one, other in pairwise(single)]
+    terms = [_terms(sentence) for sentence in single]
+    pairs = pairwise(zip(single, terms, strict=True))
+    both = {f"{one} {other}": first | second for (one, first), (other, second) in pairs}
+    return dict(zip(single, terms, strict=True)) | both
+
+
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(token.term for token in tokens(text))
 
 
 def _usual(background: Matrix) -> float:

@@ -179,6 +179,8 @@ class ChatGenerator(Generator):
         if self._client is None:
             # It takes seconds, in which nobody else is to wait.
             await asyncio.to_thread(importlib.import_module, "openai")
+        # Asked again: many may have waited, and each client reads all certificates.
+        if self._client is None:
             self._client = connect(self._endpoint, self._stall_s)
         return self._client
 
