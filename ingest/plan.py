@@ -5,9 +5,11 @@ was interrupted and finished equals that of one that was not.
 """
 
 import json
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -118,7 +120,12 @@ def _encoding(document: LoadedDocument) -> dict[str, JSON]:
 def _folders(source: str, root: str) -> list[str]:
     if is_address(source):
         return _folders_of_page(source)
-    parent, base = PurePosixPath(source).parent, PurePosixPath(root)
+    return list(_folders_below(root, posixpath.dirname(source)))
+
+
+@lru_cache(maxsize=1024)
+def _folders_below(root: str, folder: str) -> Sequence[str]:
+    parent, base = PurePosixPath(folder), PurePosixPath(root)
     if not parent.is_relative_to(base):
         return [parent.name] if parent.name else []
     inner = parent.relative_to(base.parent)
@@ -240,8 +247,9 @@ def content_hash(
     document: LoadedDocument, fields: Mapping[str, JSON], chunkings: Iterable[str]
 ) -> bytes:
     """Hash everything that chunks and fields are made from, the names of chunkings among it."""
-    everything = asdict(document) | {"fields": fields, "chunkings": sorted(set(chunkings))}
-    if document.outline is None:
-        # As it was before there were any.
-        del everything["outline"]
+    everything = vars(document) | {"fields": fields, "chunkings": sorted(set(chunkings))}
+    outline = everything.pop("outline")
+    if outline is not None:
+        # There were none at first, and what has none is as it was.
+        everything["outline"] = asdict(outline)
     return sha256(json.dumps(everything, sort_keys=True).encode()).digest()

@@ -11,7 +11,7 @@ too, so that one kanji alone can be found; or words, where Sudachi is chosen.
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -86,23 +86,34 @@ class Token:
     end: int
 
 
+_Term = tuple[str, int, int]
+"""What a token is made of. Documents have so many terms that objects of them take their time."""
+
+
 def tokens(text: str, analyzer: str = "bigram") -> list[Token]:
     """Give all terms of a text in order; an identifier and its parts overlap.
 
     Raises:
         ConfigurationError: the analyzer is not known, or its package is missing.
     """
+    return [Token(*each) for each in _terms(text, analyzer)]
+
+
+def _terms(text: str, analyzer: str) -> list[_Term]:
     cut = _cutter(analyzer)
     folded, places = _normalised(text)
-    found: list[Token] = []
+    found: list[_Term] = []
     for run in _RUN.finditer(folded):
-        if run["joined"] is not None:
-            found += _joined_tokens(run["joined"], run.start())
+        joined, start = run["joined"], run.start()
+        if joined is None:
+            found += cut(run["spaceless"], start)
         else:
-            found += cut(run["spaceless"], run.start())
+            known = len(joined) <= LONGEST_TERM
+            within = _known_terms(joined) if known else _joined_terms(joined)
+            found += [(term, start + low, start + high) for term, low, high in within]
     if places is None:
         return found
-    return [Token(token.term, places[token.start][0], places[token.end - 1][1]) for token in found]
+    return [(term, places[start][0], places[end - 1][1]) for term, start, end in found]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +133,10 @@ def analyse(text: str, analyzer: str = "bigram") -> Analysed:
     """Count the terms of a text."""
     counts: dict[int, int] = {}
     words: dict[int, str] = {}
-    for token in tokens(text, analyzer):
-        number = term_id(token.term)
-        if number not in counts and is_word(token.term):
-            words[number] = text[token.start : token.end].casefold()
+    for term, start, end in _terms(text, analyzer):
+        number = term_id(term)
+        if number not in counts and is_word(term):
+            words[number] = text[start:end].casefold()
         counts[number] = counts.get(number, 0) + 1
     return Analysed(counts=counts, words=words)
 
@@ -136,6 +147,7 @@ def term_id(term: str) -> int:
     return int.from_bytes(blake2b(term.encode(), digest_size=8).digest()) % TERM_IDS
 
 
+@lru_cache(maxsize=2**16)
 def is_word(term: str) -> bool:
     """Say whether a term is a word of letters, as opposed to character pairs and numbers."""
     return term.isalpha() and _WITHIN.search(term) is None
@@ -165,17 +177,21 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-def _joined_tokens(run: str, start: int) -> Iterator[Token]:
-    """Give the terms of words and of what joints hold together."""
+def _joined_terms(run: str) -> Sequence[_Term]:
+    """Give the terms of words and of what joints hold together, by their places in it."""
     parts = [
-        Token(term, start + low, start + high)
+        (term, low, high)
         for low, high in _parts(run)
         if high - low <= LONGEST_TERM and (term := _word(run[low:high])) is not None
     ]
     whole = _whole(run)
-    if whole is not None and [whole] != [token.term for token in parts]:
-        yield Token(whole, start, start + len(run))
-    yield from parts
+    if whole is not None and [whole] != [term for term, _, _ in parts]:
+        return ((whole, 0, len(run)), *parts)
+    return tuple(parts)
+
+
+# Words come back; what is too long for a term hardly does.
+_known_terms = lru_cache(maxsize=2**16)(_joined_terms)
 
 
 def _parts(run: str) -> Iterator[tuple[int, int]]:
@@ -194,7 +210,6 @@ def _whole(run: str) -> str | None:
     return _folded(_POSSESSIVE.sub("", run.replace(",", "")))
 
 
-@lru_cache(maxsize=2**17)
 def _word(written: str) -> str | None:
     """Give the term of a word; None for words that are everywhere."""
     word = _POSSESSIVE.sub("", _folded(written)).replace("'", "").replace("’", "")
@@ -223,25 +238,23 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-def _bigrams(run: str, start: int) -> Iterator[Token]:
+def _bigrams(run: str, start: int) -> Iterator[_Term]:
     """Give every pair of neighbours and every Han character; a lone character stands for itself."""
     for place, character in enumerate(run):
         if len(run) == 1 or _HAN.match(character):
-            yield Token(character, start + place, start + place + 1)
+            yield character, start + place, start + place + 1
         if place + 1 < len(run):
-            yield Token(run[place : place + 2], start + place, start + place + 2)
+            yield run[place : place + 2], start + place, start + place + 2
 
 
-def _sudachi_words(run: str, start: int) -> Iterator[Token]:
+def _sudachi_words(run: str, start: int) -> Iterator[_Term]:
     """Give the words of a run by their normal form; particles and endings are left out."""
     for low in range(0, len(run), _SUDACHI_TAKES):
         for morpheme in _sudachi().tokenize(run[low : low + _SUDACHI_TAKES]):
             if morpheme.part_of_speech()[0] in ("助詞", "助動詞", "補助記号", "空白"):
                 continue
             place = start + low
-            yield Token(
-                morpheme.normalized_form(), place + morpheme.begin(), place + morpheme.end()
-            )
+            yield morpheme.normalized_form(), place + morpheme.begin(), place + morpheme.end()
 
 
 def _sudachi() -> Any:
@@ -252,13 +265,13 @@ def _sudachi() -> Any:
     return _local.sudachi
 
 
-_CUTTERS: Mapping[str, Callable[[str, int], Iterator[Token]]] = {
+_CUTTERS: Mapping[str, Callable[[str, int], Iterator[_Term]]] = {
     "bigram": _bigrams,
     "sudachi": _sudachi_words,
 }
 
 
-def _cutter(analyzer: str) -> Callable[[str, int], Iterator[Token]]:
+def _cutter(analyzer: str) -> Callable[[str, int], Iterator[_Term]]:
     if analyzer not in _CUTTERS:
         raise ConfigurationError(
             f"analyzer {analyzer!r} is not known; write {' or '.join(ANALYZERS)}"

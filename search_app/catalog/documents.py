@@ -5,18 +5,17 @@ while its vectors are being removed. A changed document stays ``indexed`` in its
 the new one is complete.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, delete, func, select, text, update
+from sqlalchemy import Row, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog import removed
-from search_app.catalog.bulk import insert_rows
+from search_app.catalog.bulk import from_rows, insert_rows, rows_bound
 from search_app.catalog.tables import collections, documents, sources
 from search_app.errors import NotFoundError
 from search_app.types import JSON, Collection
@@ -182,19 +181,6 @@ async def mark_seen(
         )
 
 
-_COMPLETE = text(
-    """
-    UPDATE documents SET title = new.title, language = new.language, fields = new.fields,
-        media_type = new.media_type, content_hash = new.content_hash, layout = new.layout,
-        run_id = new.run_id, state = 'indexed', updated_at = now()
-    FROM unnest(
-        CAST(:id AS uuid[]), CAST(:title AS text[]), CAST(:language AS text[]),
-        CAST(:media_type AS text[]), CAST(:fields AS jsonb[]), CAST(:content_hash AS bytea[]),
-        CAST(:layout AS jsonb[]), CAST(:run_id AS uuid[])
-    ) AS new (id, title, language, media_type, fields, content_hash, layout, run_id)
-    WHERE documents.id = new.id
-    """
-)
 _COMPLETED = (
     "id",
     "title",
@@ -205,6 +191,17 @@ _COMPLETED = (
     "layout",
     "run_id",
 )
+_COMPLETE = from_rows(
+    """
+    UPDATE documents SET title = given.title, language = given.language, fields = given.fields,
+        media_type = given.media_type, content_hash = given.content_hash, layout = given.layout,
+        run_id = given.run_id, state = 'indexed', updated_at = now()
+    FROM :given
+    WHERE documents.id = given.id
+    """,
+    documents,
+    _COMPLETED,
+)
 
 
 async def complete(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -213,10 +210,8 @@ async def complete(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]
     A row has id, title, language, media_type, fields, content_hash, layout, run_id.
     """
     if rows:
-        arrays = {name: [row[name] for row in rows] for name in _COMPLETED}
-        for name in ("fields", "layout"):
-            arrays[name] = [json.dumps(value) for value in arrays[name]]
-        await connection.execute(_COMPLETE, arrays)
+        given = [{name: row[name] for name in _COMPLETED} for row in rows]
+        await connection.execute(_COMPLETE, rows_bound(given))
 
 
 async def unseen_of_sources(

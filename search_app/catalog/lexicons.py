@@ -14,7 +14,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.bm25 import Weighting
-from search_app.catalog.tables import lexicons
+from search_app.catalog.bulk import from_rows, rows_bound
+from search_app.catalog.tables import lexicons, term_frequencies
 from search_app.lexical import Analysed
 
 
@@ -75,13 +76,16 @@ async def complete(connection: AsyncConnection, index_id: UUID) -> None:
     )
 
 
-_ADD = text("""
+_ADD = from_rows(
+    """
     INSERT INTO term_frequencies AS known (index_id, term_id, passages, word)
-    SELECT :index_id, * FROM unnest(
-        CAST(:ids AS int[]), CAST(:passages AS int[]), CAST(:words AS text[]))
+    SELECT :index_id, * FROM :given
     ON CONFLICT (index_id, term_id) DO UPDATE
     SET passages = known.passages + excluded.passages, word = coalesce(known.word, excluded.word)
-""")
+    """,
+    term_frequencies,
+    ("term_id", "passages", "word"),
+)
 _TAKE = text("""
     WITH gone AS (
         SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:passages AS int[])) AS gone (id, passages)
@@ -102,17 +106,12 @@ async def add(connection: AsyncConnection, index_id: UUID, passages: Sequence[An
     if not passages:
         return
     await connection.execute(_COUNT, {"index_id": index_id, "more": len(passages)})
-    counts = _having(passages)
     words = {term: word for passage in passages for term, word in passage.words.items()}
-    await connection.execute(
-        _ADD,
-        {
-            "index_id": index_id,
-            "ids": list(counts),
-            "passages": list(counts.values()),
-            "words": [words.get(term) for term in counts],
-        },
-    )
+    rows = [
+        {"term_id": term, "passages": number, "word": words.get(term)}
+        for term, number in _having(passages).items()
+    ]
+    await connection.execute(_ADD, {"index_id": index_id, **rows_bound(rows)})
 
 
 async def take(connection: AsyncConnection, index_id: UUID, passages: Sequence[Analysed]) -> None:

@@ -1,7 +1,7 @@
 """Vector records: for every vector, what text made it, by which run, and what was received."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -66,11 +66,12 @@ _REPLACE = "(index_id, chunk_id) DO UPDATE SET created_at = now(), " + ", ".join
 )
 
 
+_WRITTEN = tuple(each.name for each in fields(VectorRecord) if each.name != "created_at")
+
+
 async def put(connection: AsyncConnection, records: Sequence[VectorRecord]) -> None:
     """Write records; one that is there is replaced, since its vector was."""
-    rows = [asdict(record) for record in records]
-    for row in rows:
-        del row["created_at"]
+    rows = [{name: getattr(record, name) for name in _WRITTEN} for record in records]
     await insert_rows(connection, vector_records, rows, _REPLACE)
 
 
