@@ -89,6 +89,15 @@ def _tree(text: str, outline: Outline) -> _Node:
     return root
 
 
+def _met(node: _Node, start: int, end: int) -> Iterator[Symbol]:
+    first = bisect_right(node.inner, start, key=lambda inner: inner.end)
+    behind = bisect_right(node.inner, end - 1, key=lambda inner: inner.start)
+    for inner in node.inner[first:behind]:
+        if inner.symbol is not None:
+            yield inner.symbol
+        yield from _met(inner, start, end)
+
+
 class CodePlaces:
     """Says what stands where in one text of source code."""
 
@@ -101,9 +110,7 @@ class CodePlaces:
 
     def of(self, start: int, end: int) -> CodePlace:
         """Say where a passage stands, the white space around it not counted."""
-        passage = self._text[start:end]
-        start += len(passage) - len(passage.lstrip())
-        end -= len(passage) - len(passage.rstrip())
+        start, end = self._without_space(start, end)
         return CodePlace(
             first_line=self._line(start),
             last_line=self._line(max(start, end - 1)),
@@ -112,6 +119,15 @@ class CodePlaces:
                 for symbol in self._symbols(start, end)[:MOST_NAMED]
             ),
         )
+
+    def met(self, start: int, end: int) -> list[Symbol]:
+        """List the symbols that a passage has some of, those around others first."""
+        return list(_met(self._tree, *self._without_space(start, end)))
+
+    def _without_space(self, start: int, end: int) -> tuple[int, int]:
+        passage = self._text[start:end]
+        left = len(passage) - len(passage.lstrip())
+        return start + left, end - (len(passage) - len(passage.rstrip()))
 
     def _line(self, at: int) -> int:
         return bisect_right(self._breaks, at - 1) + 1

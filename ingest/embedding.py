@@ -51,7 +51,7 @@ class Passage(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A chunk that has no vector in an index yet, with the filter fields of its document."""
+    """A chunk that has no vector in an index yet, with its filter fields."""
 
     chunk: Passage
     fields: Mapping[str, JSON]

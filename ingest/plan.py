@@ -15,14 +15,18 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid5
 
+from ingest.definitions import CodePlaces
 from ingest.fetching.addresses import is_address
 from ingest.loaders.properties import dated
-from ingest.types import ChunkSpan, LoadedDocument, outline_json, read_outline
+from ingest.types import ChunkSpan, LoadedDocument, Outline, Symbol, outline_json, read_outline
 from search_app.catalog.chunks import indexed_text
 from search_app.catalog.cutting import StoredDocument
 from search_app.types import JSON, Chunking, CodePlace
 
 _USUAL_ENCODINGS = ("", "utf-8")
+
+MOST_SYMBOLS = 500
+"""Functions and classes by which a document can be filtered; its passages by all that they have."""
 
 LONGEST_CONTEXT = 120
 """Most characters of title and headings embedded in front of a chunk; the inmost are kept."""
@@ -30,7 +34,10 @@ LONGEST_CONTEXT = 120
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedChunk:
-    """A chunk as it will stand in the catalog; ``text_hash`` covers context and text."""
+    """A chunk as it will stand in the catalog; ``text_hash`` covers context and text.
+
+    ``fields`` are filter fields in the place of its document's.
+    """
 
     id: UUID
     document_id: UUID
@@ -45,6 +52,7 @@ class PlannedChunk:
     page: int | None
     tokens: int
     code: CodePlace | None = None
+    fields: Mapping[str, JSON] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +109,7 @@ def fields_of(document: LoadedDocument, root: str) -> dict[str, JSON]:
     Folders are named from the folder that was ingested on, so that they read as people say them.
     The date is the document's own: a file's would change with every copy of it.
     """
-    day = dated(document.meta)
+    day, outline = dated(document.meta), _parsed(document)
     return {
         "language": document.language,
         "source": document.source,
@@ -109,7 +117,29 @@ def fields_of(document: LoadedDocument, root: str) -> dict[str, JSON]:
         "type": document.media_type,
         **({"date": day} if day else {}),
         "meta": {**_encoding(document), **document.meta},
+        **({} if outline is None else symbol_fields(outline, outline.symbols[:MOST_SYMBOLS])),
     }
+
+
+def symbol_fields(outline: Outline, symbols: Sequence[Symbol]) -> dict[str, JSON]:
+    """Give the filter fields of what has some of these functions and classes.
+
+    Each is named alone, with what it stands in before it, and with the module before that.
+    """
+    names = (
+        ".".join(parts)
+        for symbol in symbols
+        for parts in (symbol.path[-1:], symbol.path, (outline.module, *symbol.path))
+    )
+    return {
+        "symbol": list(dict.fromkeys(names)),
+        "symbol_kind": list(dict.fromkeys(symbol.kind for symbol in symbols)),
+    }
+
+
+def _parsed(document: LoadedDocument) -> Outline | None:
+    outline = document.outline
+    return outline if outline and outline.symbols else None
 
 
 def _encoding(document: LoadedDocument) -> dict[str, JSON]:
@@ -216,6 +246,8 @@ def plan_chunks(
     """Give the chunks of a document their ids and hashes."""
     identity = document_id(collection_id, document.uri)
     occurrences: Counter[bytes] = Counter()
+    outline = _parsed(document)
+    places = None if outline is None else CodePlaces(document.text, outline)
     chunks = []
     for ordinal, span in enumerate(spans):
         text = document.text[span.start : span.end]
@@ -238,6 +270,9 @@ def plan_chunks(
                 page=span.page,
                 tokens=span.tokens,
                 code=span.code,
+                fields=symbol_fields(outline, places.met(span.start, span.end))
+                if outline and places
+                else None,
             )
         )
     return chunks

@@ -40,6 +40,7 @@ def chunk_row(chunk: PlannedChunk) -> dict[str, object]:
         "page": chunk.page,
         "tokens": chunk.tokens,
         "code": code_json(chunk.code),
+        "fields": chunk.fields,
     }
 
 
@@ -55,6 +56,7 @@ def place_row(chunk: PlannedChunk) -> Place:
         heading_path=chunk.heading_path,
         tokens=chunk.tokens,
         code=chunk.code,
+        fields=chunk.fields,
     )
 
 

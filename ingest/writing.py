@@ -43,7 +43,7 @@ from search_app.errors import (
     SpentUpError,
     UnmovedError,
 )
-from search_app.filters import with_suggested
+from search_app.filters import passage_fields, with_suggested
 from search_app.types import Collection, Failure, IndexState
 
 SEGMENT = 512
@@ -551,7 +551,8 @@ class Writer:
             index_id = target.index.id
             for chunk in change.document.chunks[target.index.chunking.name]:
                 if chunk.id in missing[index_id]:
-                    work = Work(chunk=chunk, fields=change.document.fields)
+                    fields = passage_fields(change.document.fields, chunk.fields)
+                    work = Work(chunk=chunk, fields=fields)
                     self._segment.works[index_id].append(work)
                     if self._segment.size(index_id) >= segment_size(target.embedder):
                         await self.flush()
@@ -567,6 +568,8 @@ class Writer:
                 # Cut short after this step, the store has fields that the catalog has not.
                 change.earlier.content_hash is None
                 or change.earlier.fields != change.document.fields
+                # Passages of source code have fields of their own, which may be others now.
+                or "symbol" in change.document.fields
             )
         ]
         if not changed:
@@ -576,7 +579,7 @@ class Writer:
             await target.store.update_fields(
                 target.index.id,
                 {
-                    chunk.id: change.document.fields
+                    chunk.id: passage_fields(change.document.fields, chunk.fields)
                     for change in changed
                     for chunk in change.document.chunks[name]
                 },

@@ -4,11 +4,13 @@ A filter looks at the *fields* of a document, a JSON object of this shape:
 
     {"language": "ja", "source": "docs/guide.md", "folder": ["docs"], "type": "markdown",
      "date": "2024-05-01", "meta": {"author": "Sato", "year": 2024, "tags": ["a", "b"]},
-     "suggested": {"topic": "sports"}}
+     "suggested": {"topic": "sports"}, "symbol": ["Tide", "tides.Tide"], "symbol_kind": ["class"]}
 
-``language``, ``source``, ``folder``, ``type``, ``date``, ``meta.NAME`` and ``suggested.NAME`` can
-be asked for; what is suggested is never in ``meta``, which holds what was given. A list holds where
-any of its values does. How filters are written is in grammar.py.
+``language``, ``source``, ``folder``, ``type``, ``date``, ``symbol``, ``symbol_kind``, ``meta.NAME``
+and ``suggested.NAME`` can be asked for; what is suggested is never in ``meta``, which holds what
+was given. Symbols are the functions and classes of source code; a passage has those that it has
+some of in the place of its document's. A list holds where any of its values does. How filters are
+written is in grammar.py.
 """
 
 import math
@@ -25,7 +27,7 @@ from search_app.types import JSON
 Scalar = str | int | float | bool
 Comparison = Literal[">=", ">", "<=", "<"]
 
-FIELDS = ("language", "source", "folder", "type", "date")
+FIELDS = ("language", "source", "folder", "type", "date", "symbol", "symbol_kind")
 """The fields that are no metadata; ``date`` is ISO 8601, yyyy-mm-dd."""
 
 SUGGESTED = "suggested"
@@ -142,6 +144,13 @@ def _check_storable(*parts: Scalar) -> None:
 def given_fields(fields: Mapping[str, JSON]) -> dict[str, JSON]:
     """Leave out what is only suggested."""
     return {name: value for name, value in fields.items() if name != SUGGESTED}
+
+
+def passage_fields(
+    of_document: Mapping[str, JSON], own: Mapping[str, JSON] | None
+) -> Mapping[str, JSON]:
+    """Give the fields of a passage: its document's, but for those that it has itself."""
+    return {**of_document, **own} if own else of_document
 
 
 def with_suggested(fields: Mapping[str, JSON], before: Mapping[str, JSON]) -> dict[str, JSON]:

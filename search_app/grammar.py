@@ -7,6 +7,7 @@ r"""How filters are written: one grammar for command line, API and page.
     date=2024-05                         within that month; date>2024 is after that year
     meta.author="Sato, Ken"              a value with commas, parentheses or the words and, or
     meta."Page count"<100                a name with spaces or comparison signs
+    symbol=Table.height                  code of that function or class; also height or tides.Table
     suggested.topic=sports               a label that was predicted; meta.topic is what was given
     (language=ja or language=en) and not folder=drafts
 

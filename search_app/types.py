@@ -223,7 +223,7 @@ class Point:
     ``vector`` is the unit vector, float32, bytes exactly as given; None where it was not asked for.
     ``terms`` are what keyword search finds it by; None where there are none, and in what a store
     gives back: they can be made anew from the text. ``fields`` are the filter fields of the
-    chunk's document (see filters.py).
+    chunk (see filters.py): its document's and its own.
     """
 
     chunk_id: UUID

@@ -258,7 +258,7 @@ def test_without_the_packages_the_layout_decides(monkeypatch: pytest.MonkeyPatch
 
 def test_files_are_read_again_with_another_grammar() -> None:
     ref = SourceRef(uri="/a.py", path=Path("/a.py"), name="a.py", root="/", size=1, mtime_ns=0)
-    assert loaders.loader_version(ref).startswith("code/3/tree-sitter=")
+    assert loaders.loader_version(ref).startswith("code/4/tree-sitter=")
     assert "/tree-sitter-python=" in loaders.loader_version(ref)
     assert loaders.is_isolated(ref)
 

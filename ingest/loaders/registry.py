@@ -151,7 +151,7 @@ def _parsed_code(name: str) -> Loader:
     packages = packages_of(name)
     if not packages or not all(is_installed(package) for package in packages):
         return _CODE
-    return replace(_CODE, version=3, libraries=packages, isolated=True)
+    return replace(_CODE, version=4, libraries=packages, isolated=True)
 
 
 def is_parsed_code(ref: SourceRef) -> bool:

@@ -20,7 +20,7 @@ class Recorded:
     """Records of an index as columns, in the order of their chunks.
 
     Place i of each is one record: ``chunk_ids`` 16 bytes; ``owners`` the 64 bytes of the ids of
-    document, index, model version and run; ``fields`` the document's, as JSON; ``digests`` the
+    document, index, model version and run; ``fields`` the filter fields, as JSON; ``digests`` the
     hash of what was handed to the store; ``shown`` whether chunk and document can be found.
     """
 
@@ -88,7 +88,8 @@ class Holder:
 # The limit comes first: else a plan may read all chunks before those of the page, again and again.
 _RECORDED = """
     SELECT uuid_send(r.chunk_id), uuid_send(c.document_id) || %(middle)s || uuid_send(r.run_id),
-           d.fields::text, r.stored_hash, c.state = 'live' AND d.state = 'indexed'
+           (d.fields || coalesce(c.fields, '{}'))::text, r.stored_hash,
+           c.state = 'live' AND d.state = 'indexed'
     FROM (
         SELECT chunk_id, run_id, stored_hash FROM vector_records
         WHERE index_id = %(index_id)s AND chunk_id > %(after)s
@@ -123,7 +124,8 @@ async def recorded_after(
 
 _CHUNKS = text("""
     SELECT c.id, d.collection_id, c.chunking, c.state, d.state AS document_state,
-           d.content_hash IS NULL AS changing, d.fields, r.stored_hash,
+           d.content_hash IS NULL AS changing,
+           d.fields || coalesce(c.fields, '{}') AS fields, r.stored_hash,
            uuid_send(c.document_id) || uuid_send(r.index_id) || uuid_send(i.model_version_id)
                || uuid_send(r.run_id) AS owners
     FROM chunks c
@@ -144,7 +146,8 @@ async def chunks_with_records(
 
 _RESTORABLE = text("""
     SELECT c.id, c.document_id, c.chunking, c.ordinal, c.text, c.context, c.text_hash,
-           c.char_start, c.char_end, c.heading_path, c.page, c.tokens, d.fields,
+           c.char_start, c.char_end, c.heading_path, c.page, c.tokens,
+           d.fields || coalesce(c.fields, '{}') AS fields,
            r.sent_hash, r.stored_hash, r.run_id
     FROM chunks c
     JOIN documents d ON d.id = c.document_id

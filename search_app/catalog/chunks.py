@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import ColumnElement, delete, func, literal_column, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.bulk import insert_rows
@@ -51,6 +52,15 @@ class Place:
     heading_path: Sequence[str]
     tokens: int
     code: CodePlace | None = None
+    fields: Mapping[str, JSON] | None = None
+
+
+FIELDS: ColumnElement[JSON] = (
+    documents.c.fields.op("||", return_type=JSONB())(
+        func.coalesce(chunks.c.fields, literal_column("'{}'::jsonb"))
+    )
+).label("fields")
+"""What a chunk can be filtered by: as ``filters.passage_fields`` has it."""
 
 
 def code_json(code: CodePlace | None) -> JSON:
@@ -226,7 +236,7 @@ async def fields_of(
 ) -> dict[UUID, Mapping[str, JSON]]:
     """Give what passages of documents can be filtered by, for those of a chunking."""
     statement = (
-        select(chunks.c.id, documents.c.fields)
+        select(chunks.c.id, FIELDS)
         .join(documents, documents.c.id == chunks.c.document_id)
         .where(chunks.c.document_id == func.any(list(document_ids)))
         .where(chunks.c.chunking == chunking)
@@ -251,19 +261,21 @@ _MAKE_LIVE = text(
     """
     UPDATE chunks SET state = 'live', ordinal = placed.ordinal, char_start = placed.char_start,
         char_end = placed.char_end, page = placed.page, text = placed.text,
-        heading_path = placed.heading_path, tokens = placed.tokens, code = placed.code
+        heading_path = placed.heading_path, tokens = placed.tokens, code = placed.code,
+        fields = placed.fields
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:ordinals AS int[]), CAST(:starts AS int[]),
         CAST(:ends AS int[]), CAST(:pages AS int[]), CAST(:texts AS text[]),
-        CAST(:headings AS jsonb[]), CAST(:tokens AS int[]), CAST(:codes AS jsonb[])
-    ) AS placed (id, ordinal, char_start, char_end, page, text, heading_path, tokens, code)
+        CAST(:headings AS jsonb[]), CAST(:tokens AS int[]), CAST(:codes AS jsonb[]),
+        CAST(:fields AS jsonb[])
+    ) AS placed (id, ordinal, char_start, char_end, page, text, heading_path, tokens, code, fields)
     WHERE chunks.id = placed.id
         -- Most chunks of a document that changed in one place stay as they are.
         AND (chunks.state, chunks.ordinal, chunks.char_start, chunks.char_end, chunks.page,
-             chunks.text, chunks.heading_path, chunks.code)
+             chunks.text, chunks.heading_path, chunks.code, chunks.fields)
             IS DISTINCT FROM
             ('live', placed.ordinal, placed.char_start, placed.char_end, placed.page,
-             placed.text, placed.heading_path, placed.code)
+             placed.text, placed.heading_path, placed.code, placed.fields)
     """
 )
 
@@ -285,6 +297,9 @@ async def make_live(connection: AsyncConnection, places: Sequence[Place]) -> Non
                 "codes": [
                     None if place.code is None else json.dumps(code_json(place.code))
                     for place in places
+                ],
+                "fields": [
+                    None if place.fields is None else json.dumps(place.fields) for place in places
                 ],
             },
         )

@@ -47,7 +47,8 @@ class Known:
 
 _KNOWN = text("""
     SELECT c.id AS chunk_id, d.id AS document_id, d.uri, d.title, d.language,
-           d.media_type AS type, c.ordinal, c.heading_path, c.page, c.code, d.fields, c.text,
+           d.media_type AS type, c.ordinal, c.heading_path, c.page, c.code,
+           d.fields || coalesce(c.fields, '{}') AS fields, c.text,
            c.text_hash, r.sent_hash, r.stored_hash AS vector_hash, r.norm, r.run_id,
            r.created_at AS embedded_at, m.cluster, p.x AS map_x, p.y AS map_y
     FROM vector_records r

@@ -13,6 +13,7 @@ from sqlalchemy import FromClause, LargeBinary, Select, delete, func, insert, li
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.catalog.chunks import FIELDS
 from search_app.catalog.tables import (
     chunks,
     collections,
@@ -29,7 +30,7 @@ from search_app.types import JSON, Collection, Index, IndexState
 class Passage:
     """A chunk to be embedded: the text that is sent is made of its context and its text.
 
-    ``fields`` are the filter fields of its document.
+    ``fields`` are its filter fields: its document's and its own.
     """
 
     id: UUID
@@ -113,7 +114,7 @@ async def passages(
             chunks.c.document_id,
             chunks.c.context,
             chunks.c.text,
-            documents.c.fields,
+            FIELDS,
             few=True,
         )
         .where(chunks.c.id == func.any(list(chunk_ids)))
@@ -125,8 +126,8 @@ async def passages(
 async def still_lacking(
     connection: AsyncConnection, index: Index, chunk_ids: Sequence[UUID]
 ) -> dict[UUID, Mapping[str, JSON]]:
-    """Say which of the passages are shown and lacking now, with the fields of their documents."""
-    statement = _lacking(index, chunks.c.id, documents.c.fields, few=True).where(
+    """Say which of the passages are shown and lacking now, with their filter fields."""
+    statement = _lacking(index, chunks.c.id, FIELDS, few=True).where(
         chunks.c.id == func.any(list(chunk_ids))
     )
     return {row.id: row.fields for row in await connection.execute(statement)}

@@ -40,7 +40,7 @@ _IDS = ("document_id", "index_id", "model_version_id", "run_id")
 READ = [*_IDS, FIELDS]
 """Payload keys that make up a point; the derived ones stay where they are."""
 
-_UNORDERED = frozenset({"language", "source", "folder", "type"})
+_UNORDERED = frozenset({"language", "source", "folder", "type", "symbol", "symbol_kind"})
 """Fields that are hardly ever compared in order: they can be, but without an index of their own."""
 
 _LONGEST_TERM = 256
