@@ -84,7 +84,7 @@ def mode_of(name: str | None) -> Mode | None:
     match name:
         case None | "hybrid" | "semantic" | "keyword":
             return name
-    raise InvalidInputError(f"mode {name!r} is not known; write hybrid, semantic or keyword")
+    raise InvalidInputError(f"mode {name[:40]!r} is not known; write hybrid, semantic or keyword")
 
 
 def day_of(text: str) -> datetime:

@@ -8,11 +8,11 @@ from ingest.analysing.diversity import DiversityRequest, diversity
 from ingest.analysing.labelling import LabelRequest, label
 from ingest.analysing.mapping import MapRequest, map_passages
 from ingest.analysing.outlying import OutlierRequest, outliers
+from search_app.analysis.asking import check_asked
 from search_app.analysis.clusters import read_method
 from search_app.analysis.projection import read_projection
 from search_app.bootstrap import Services
-from search_app.catalog.analyses import CLUSTERS, DIVERSITY, KINDS, LABELS, MAP, OUTLIERS
-from search_app.errors import InvalidInputError
+from search_app.catalog.analyses import CLUSTERS, DIVERSITY, LABELS, OUTLIERS
 from search_app.types import JSON
 
 _SCOPE = ("index", "filters", "seed")
@@ -31,28 +31,21 @@ async def analyse(
     Raises:
         InvalidInputError: the kind or an option is not known, or as the analysis says.
     """
+    check_asked(kind, options)
     given = {name: value for name, value in options.items() if value is not None}
     scope = Scope(
         collection=collection, **{name: given.pop(name) for name in _SCOPE if name in given}
     )
-    try:
-        if kind == CLUSTERS:
-            if "method" in given:
-                given["method"] = read_method(given["method"])
-            return await cluster(services, ClusterRequest(scope=scope, **given), job_id=job_id)
-        if kind == OUTLIERS:
-            return await outliers(services, OutlierRequest(scope=scope, **given), job_id=job_id)
-        if kind == DIVERSITY:
-            request = DiversityRequest(scope=scope, **given)
-            return await diversity(services, request, job_id=job_id)
-        if kind == LABELS:
-            return await label(services, LabelRequest(scope=scope, **given), job_id=job_id)
-        if kind == MAP:
-            if "method" in given:
-                given["method"] = read_projection(given["method"])
-            return await map_passages(services, MapRequest(scope=scope, **given), job_id=job_id)
-    except TypeError as exc:
-        if "unexpected keyword" not in str(exc):
-            raise
-        raise InvalidInputError(f"an analysis of {kind} has no such option: {exc}") from exc
-    raise InvalidInputError(f"analysis {kind[:40]!r} is not known; write {', '.join(KINDS)}")
+    if kind == CLUSTERS:
+        if "method" in given:
+            given["method"] = read_method(given["method"])
+        return await cluster(services, ClusterRequest(scope=scope, **given), job_id=job_id)
+    if kind == OUTLIERS:
+        return await outliers(services, OutlierRequest(scope=scope, **given), job_id=job_id)
+    if kind == DIVERSITY:
+        return await diversity(services, DiversityRequest(scope=scope, **given), job_id=job_id)
+    if kind == LABELS:
+        return await label(services, LabelRequest(scope=scope, **given), job_id=job_id)
+    if "method" in given:
+        given["method"] = read_projection(given["method"])
+    return await map_passages(services, MapRequest(scope=scope, **given), job_id=job_id)

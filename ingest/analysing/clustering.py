@@ -10,6 +10,7 @@ import numpy as np
 
 from ingest.analysing.common import Done, Scope, counted, keep, shown, texts_of, vectors_of
 from search_app.analysis import clusters as clustering
+from search_app.analysis.asking import check_clusters
 from search_app.analysis.clusters import NONE, Labels, Method, Suggestion
 from search_app.analysis.naming import Name, names_of
 from search_app.analysis.quality import Agreement, Quality, agreement_with, quality_of
@@ -24,8 +25,6 @@ from search_app.noise import measured
 from search_app.types import JSON, Matrix
 
 REPEATS = 5
-MOST_REPEATS = 50
-MOST_CLUSTERS = 500
 NAMED_BY = 20_000
 """Passages whose texts the names are taken from, drawn by the seed where there are more."""
 
@@ -69,13 +68,18 @@ async def cluster(
         NotFoundError, StoreError, CatalogError: as loading vectors does.
     """
     require_scikit_learn("clustering")
-    _check(request)
+    check_clusters(
+        method=request.method,
+        number=request.number,
+        field=request.field,
+        repeats=request.repeats,
+    )
     began = time.monotonic()
     vectors = await vectors_of(services, request.scope)
     clustering.check_clusterable(
         vectors.vectors, None if request.method is Method.HDBSCAN else request.number
     )
-    values = None if request.field is None else vectors.values(request.field)
+    values = None if request.field is None else _compared_with(vectors, request.field)
     noise = measured(vectors.target.version.noise_floor, vectors.target.noise)
     found = await asyncio.to_thread(_cluster, vectors.vectors, request, noise)
     passages = await texts_of(services, _named_by(vectors))
@@ -124,16 +128,17 @@ async def cluster(
     )
 
 
-def _check(request: ClusterRequest) -> None:
-    if request.number is not None and not clustering.FEWEST <= request.number <= MOST_CLUSTERS:
+def _compared_with(vectors: VectorSet, field: str) -> list[JSON]:
+    """Give the value of a field for each document, of which clusters could be like some."""
+    values = vectors.values(field)
+    several = {str(value) for value in values if value is not None}
+    if len(several) < clustering.FEWEST:
+        said = f"says {next(iter(several))[:40]!r} wherever it is given" if several else "has lists"
         raise InvalidInputError(
-            f"{request.number} clusters were asked for; write a number from {clustering.FEWEST} "
-            f"to {MOST_CLUSTERS}"
+            f"field {field[:60]!r} {said}, so there is nothing to compare clusters with; name a "
+            "field of two values or more"
         )
-    if not 0 <= request.repeats <= MOST_REPEATS:
-        raise InvalidInputError(
-            f"{request.repeats} repeats were asked for; write a number from 0 to {MOST_REPEATS}"
-        )
+    return values
 
 
 def _cluster(vectors: Matrix, request: ClusterRequest, noise: float | None) -> _Found:

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from search_app.analysis.asking import check_scope
 from search_app.analysis.vectors import VectorSet, load
 from search_app.bootstrap import Services
 from search_app.catalog import analyses
 from search_app.catalog.chunks import Passage, passages
 from search_app.catalog.engine import reading, transaction
-from search_app.errors import InvalidInputError
 from search_app.grammar import parse_filter
 from search_app.types import JSON
 
@@ -73,8 +73,7 @@ async def vectors_of(services: Services, scope: Scope) -> VectorSet:
         NotFoundError: no such collection or index.
         StoreError, CatalogError: they do not answer.
     """
-    if not 0 <= scope.seed < 2**32 - 100:
-        raise InvalidInputError(f"the seed is {scope.seed}; write a number from 0 to 4294967195")
+    check_scope(seed=scope.seed, filters=scope.filters, index=scope.index)
     given = parse_filter(scope.filters)
     found = await load(
         services.engine,

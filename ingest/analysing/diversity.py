@@ -3,11 +3,11 @@
 import asyncio
 import time
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 
 import numpy as np
 
 from ingest.analysing.common import Done, Scope, counted, keep, vectors_of
+from search_app.analysis.asking import Period, check_diversity
 from search_app.analysis.diversity import FORMULAS, by_group, diversity_of
 from search_app.analysis.vectors import VectorSet
 from search_app.bootstrap import Services
@@ -18,14 +18,6 @@ from search_app.retrieval import SearchRequest
 from search_app.types import JSON
 
 MOST_GROUPS = 200
-
-
-class Period(StrEnum):
-    """Stretches of time that documents are put together by, by their date."""
-
-    YEAR = "year"
-    MONTH = "month"
-    DAY = "day"
 
 
 _LENGTHS = {Period.YEAR: 4, Period.MONTH: 7, Period.DAY: 10}
@@ -51,9 +43,11 @@ async def diversity(
     """Measure how much passages differ, and keep it.
 
     Raises:
-        InvalidInputError: fewer than two passages, or a field that no document has.
+        InvalidInputError: fewer than two passages, a field that no document has, or no group of
+            two passages or more.
         NotFoundError, StoreError, CatalogError: as loading vectors or searching does.
     """
+    check_diversity(query=request.query, mmr=request.mmr, by=request.by)
     began = time.monotonic()
     vectors = await vectors_of(services, request.scope)
     if request.query is not None:
@@ -68,6 +62,11 @@ async def diversity(
             [names[place] for place in vectors.document_of.tolist()],
             seed=request.scope.seed,
         )
+        if not groups:
+            raise InvalidInputError(
+                f"no group by {request.by} has two passages or more, so none has a diversity; take "
+                "a longer period, or a field whose values documents share"
+            )
         if len(groups) > MOST_GROUPS:
             raise InvalidInputError(
                 f"{request.by} makes {len(groups):,} groups; at most {MOST_GROUPS} are compared, "

@@ -13,6 +13,7 @@ from ingest.analysing import suggesting
 from ingest.analysing.common import Done, Scope, counted, keep, vectors_of
 from search_app.analysis import labels as labelling
 from search_app.analysis import regression
+from search_app.analysis.asking import MOST_LABELS, check_labelling, check_name, name_of
 from search_app.analysis.labels import Classifier, Numbers, Report, Truth
 from search_app.analysis.regression import RegressionReport, Regressor
 from search_app.analysis.requirements import require_passages, require_scikit_learn
@@ -24,11 +25,8 @@ from search_app.errors import InvalidInputError
 from search_app.retrieval import SearchRequest
 from search_app.types import JSON, Matrix
 
-MOST_LABELS = 200
 DOUBTED = 100
 """Documents listed whose given label another one is predicted for, the surest first."""
-
-METHODS = (*Classifier, *Regressor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,22 +128,9 @@ async def label(services: Services, request: LabelRequest, *, job_id: int | None
 
 
 def _check(request: LabelRequest) -> None:
-    if not request.name.strip() or request.name.startswith("meta."):
-        raise InvalidInputError(
-            "name the metadata field without meta., for example topic for meta.topic"
-        )
-    if request.method not in METHODS:
-        raise InvalidInputError(
-            f"method {request.method[:40]!r} is not known; write {', '.join(METHODS)}"
-        )
-    if request.labels and request.method != Classifier.ZERO_SHOT:
-        raise InvalidInputError(
-            f"{request.method} learns labels from documents; only zero-shot takes them by name"
-        )
-    if len(request.labels) > MOST_LABELS or len(set(request.labels)) == 1:
-        raise InvalidInputError(
-            f"{len(request.labels)} labels were named; 2 to {MOST_LABELS} that differ are needed"
-        )
+    check_labelling(
+        name=request.name, method=request.method, labels=request.labels, group=request.group
+    )
 
 
 def _task(request: LabelRequest, vectors: VectorSet) -> _Task:
@@ -174,9 +159,10 @@ async def _embedded(services: Services, task: _Task) -> tuple[list[str], Matrix]
     request = task.request
     texts = list(request.labels) or sorted({str(task.given[place]) for place in task.known})
     if not 1 < len(texts) <= MOST_LABELS:
+        values = "1 value" if len(texts) == 1 else f"{len(texts):,} values"
         raise InvalidInputError(
-            f"field 'meta.{request.name}' has {len(texts):,} values; zero-shot chooses between 2 "
-            f"to {MOST_LABELS}, name them with --label"
+            f"field 'meta.{request.name}' has {values}; zero-shot chooses between 2 to "
+            f"{MOST_LABELS}, name them with --label"
         )
     rows = []
     for text in texts:
@@ -188,7 +174,8 @@ async def _embedded(services: Services, task: _Task) -> tuple[list[str], Matrix]
             logged=False,
         )
         rows.append((await services.searcher.asked_with(asked))[1])
-    return [text.partition(":")[0].strip() for text in texts], np.stack(rows)
+    names = [name_of(text) if request.labels else text for text in texts]
+    return names, np.stack(rows)
 
 
 def _zero_shot(task: _Task, names: Sequence[str], rows: Matrix) -> _Outcome:
@@ -320,8 +307,10 @@ async def withdraw_label(services: Services, collection: str, name: str) -> int:
     """Take back all that is suggested for a field of a collection; say how many it were.
 
     Raises:
+        InvalidInputError: no field can be called so.
         NotFoundError: there is no such collection.
     """
+    check_name(name)
     async with reading(services.engine) as connection:
         known = await collections.get(connection, collection)
     return await suggesting.withdraw(services, known, name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from ingest.analysing.common import Done, Scope, counted, keep, shown, texts_of, vectors_of
+from search_app.analysis.asking import check_outliers
 from search_app.analysis.outliers import (
     FAR,
     NEAR,
@@ -22,7 +23,6 @@ from search_app.catalog import analyses
 from search_app.catalog.chunks import Passage
 from search_app.catalog.engine import reading
 from search_app.duplicates import near_duplicates
-from search_app.errors import InvalidInputError
 from search_app.types import JSON
 
 LISTED = 100
@@ -56,11 +56,7 @@ async def outliers(
         InvalidInputError: fewer than three passages, or numbers that cannot be meant.
         NotFoundError, StoreError, CatalogError: as loading vectors does.
     """
-    if not 1 <= request.k <= 100 or not 0 < request.cosine <= 1:  # noqa: PLR2004 - as the message says
-        raise InvalidInputError(
-            f"k is {request.k} and the cosine {request.cosine:g}; write 1 to 100 neighbours and a "
-            "cosine above 0, at most 1"
-        )
+    check_outliers(k=request.k, cosine=request.cosine)
     began = time.monotonic()
     vectors = await vectors_of(services, request.scope)
     found = await asyncio.to_thread(outlying, vectors.vectors, k=request.k, cosine=request.cosine)

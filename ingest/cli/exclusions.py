@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from search_app.catalog.exclusions import Exclusion
 
 SHOWN_TITLE = 40
+MOST = 1_000_000
 SHOWN_TEXT = 60
 
 Ids = Annotated[
@@ -61,7 +62,7 @@ def include(ids: Ids, *, collection: Collection = None, as_json: AsJson = False)
 def excluded(
     *,
     collection: Collection = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most that are listed.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="Most that are listed.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List the documents and passages that searches leave out, the latest first."""

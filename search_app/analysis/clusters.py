@@ -4,6 +4,7 @@ On vectors of length 1 the squared distance is 2 - 2 cos, so k-means over them f
 (spherical k-means but for the length of the centres: Dhillon and Modha, 2001).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -109,8 +110,10 @@ def clusters_of(vectors: Matrix, method: Method, *, number: int, seed: int) -> L
     """Cluster rows (n, d) of length 1; clusters are numbered by size, the largest is 0.
 
     ``number`` is how many; HDBSCAN takes it as the least size of a cluster and finds the number
-    itself.
+    itself. Of fewer rows, or fewer that differ, come fewer clusters.
     """
+    if method is not Method.HDBSCAN:
+        number = min(number, len(vectors))
     match method:
         case Method.KMEANS:
             found = _kmeans(vectors, number, seed)
@@ -180,13 +183,17 @@ def _places(total: int, most: int, seed: int) -> NDArray[np.intp]:
 
 def _kmeans(vectors: Matrix, number: int, seed: int) -> Labels:
     from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     options: dict[str, Any] = {"n_clusters": number, "init": "k-means++", "random_state": seed}
     if len(vectors) >= MINIBATCH_FROM:
         model = MiniBatchKMeans(**options, n_init=STARTS, batch_size=BATCH)
     else:
         model = KMeans(**options, n_init=STARTS)
-    found: Labels = model.fit_predict(vectors).astype(np.int64)
+    with warnings.catch_warnings():
+        # That fewer rows differ than there should be clusters, which the labels say anyway.
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        found: Labels = model.fit_predict(vectors).astype(np.int64)
     return found
 
 

@@ -106,9 +106,11 @@ async def coloured(services: Services, found: Analysis, by: str = "") -> Coloure
     async with reading(services.engine) as connection:
         points = await maps.points(connection, found.id, field=by or None)
         if by and len(points) and set(points.values) == {maps.ABSENT}:
-            known = ", ".join([*FIELDS, *await maps.fields_of(connection, found.id)][:20])
+            fields = [*FIELDS, *await maps.fields_of(connection, found.id)][:20]
+            known = ", ".join(name[:60] for name in fields)
             raise InvalidInputError(
-                f"no passage of this map has the field {by!r}; colour by {known} or {OF_CLUSTERS}"
+                f"no passage of this map has the field {by[:60]!r}; colour by {known} or "
+                f"{OF_CLUSTERS}"
             )
     grouping = await asyncio.to_thread(
         grouping_of, points.values, points.xy, last_of_several=by == "folder"

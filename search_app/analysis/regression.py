@@ -13,6 +13,9 @@ from search_app.analysis.labels import DRAWS, FOLDS, LEAST_LABELLED, TREES, Spre
 from search_app.errors import InvalidInputError
 from search_app.types import Matrix
 
+LARGEST = 1e100
+"""Of numbers further from 0 than this, squares have no number."""
+
 Numbers = NDArray[np.float64]
 
 
@@ -52,6 +55,11 @@ def check_numbers(values: Sequence[float], field: str) -> None:
         raise InvalidInputError(
             f"{len(values)} documents have a number in the field {field!r}; {LEAST_LABELLED} or "
             "more are needed to learn from"
+        )
+    if max(map(abs, values)) > LARGEST:
+        raise InvalidInputError(
+            f"the field {field!r} has a number as large as {max(values, key=abs):g}; numbers up to "
+            f"{LARGEST:g} can be learnt from"
         )
     if len(set(values)) == 1:
         raise InvalidInputError(

@@ -21,6 +21,8 @@ MOST = 100_000
 """Vectors that are held at once: 154 MB at 384 dimensions; of more, a sample is drawn."""
 
 PAGE = 2_000
+LONGEST_SHOWN = 60
+"""Characters of a field's name that an error shows."""
 
 Places = NDArray[np.intp]
 
@@ -83,7 +85,7 @@ class VectorSet:
         if not any(found):
             raise InvalidInputError(
                 f"no document of collection {self.target.collection.name!r} has the field "
-                f"{field!r}; {self._known()}"
+                f"{field[:LONGEST_SHOWN]!r}; {self._known()}"
             )
         return [values[0] if len(values) == 1 else None for values in found]
 
@@ -94,7 +96,8 @@ class VectorSet:
             for part in ("meta", SUGGESTED)
             for name in fields.get(part) or {}
         } | {name for fields in self.fields for name in fields if name not in ("meta", SUGGESTED)}
-        return f"there are {', '.join(sorted(names)[:20])}" if names else "there are none at all"
+        shown = [name[:LONGEST_SHOWN] for name in sorted(names)[:20]]
+        return f"there are {', '.join(shown)}" if shown else "there are none at all"
 
     def passing(self, given: Filter | None) -> "VectorSet":
         """Give the passages of documents that pass a filter."""

@@ -1,6 +1,7 @@
 """Analyses of whole indexes as they are kept: what was asked, what came of it, who is in what."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,8 @@ KINDS = (CLUSTERS, OUTLIERS, DIVERSITY, LABELS, MAP)
 
 KEPT = 20
 """Analyses of one kind that are kept of a collection, besides those whose labels are in use."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,7 +393,12 @@ async def suggestions(
     limit: int = 50,
     offset: int = 0,
 ) -> list[Suggested]:
-    """List suggested labels, the least probable first: those are what a person should look at."""
+    """List suggested labels, the least probable first: those are what a person should look at.
+
+    Nothing can be suggested under a name, or as a value, that holds what no database does.
+    """
+    if any(_UNSTORABLE.search(text) for text in (name, value) if text is not None):
+        return []
     statement = (
         select(
             *label_suggestions.c,

@@ -61,9 +61,10 @@ async def get(connection: AsyncConnection, name: str) -> Collection:
         known = (
             await connection.scalars(select(collections.c.name).where(IS_LIVE).limit(10))
         ).all()
+        there = "there is" if len(known) == 1 else "there are"
         raise NotFoundError(
             f"no collection {name!r}; "
-            + (f"there is {', '.join(map(repr, known))}" if known else "ingest something first")
+            + (f"{there} {', '.join(map(repr, known))}" if known else "ingest something first")
         )
     return found
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from search_app import jobs
+from search_app.analysis.asking import check_asked
 from search_app.bootstrap import Services
 from search_app.catalog import addressing, analyses, chunks, exclusions
 from search_app.catalog.analyses import CLUSTERS, DIVERSITY, LABELS, OUTLIERS, Analysis
@@ -250,6 +251,7 @@ async def _listed(services: Services, kind: str, base: str, collection: str, pag
 async def _ask(
     services: Services, form: PostedForm, kind: str, options: Mapping[str, JSON]
 ) -> Response:
+    check_asked(kind, options)
     async with reading(services.engine) as connection:
         name = (await addressing.at(connection, form.text("collection"))).name
     job = await jobs.enqueue_analysis(

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from search_app import jobs
+from search_app.analysis.asking import check_asked
 from search_app.catalog import addressing, analyses, chunks
 from search_app.catalog.analyses import Analysis, Suggested
 from search_app.catalog.engine import reading
@@ -70,6 +71,7 @@ async def ask_for_analysis(
 ) -> JobAnswer:
     """Ask for an index to be analysed by a worker; what it finds is kept and listed."""
     options = body.options()
+    check_asked(body.kind, options)
     async with reading(services.engine) as connection:
         name = (await addressing.at(connection, body.collection)).name
     job = await jobs.enqueue_analysis(

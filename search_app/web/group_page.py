@@ -11,7 +11,7 @@ from search_app.bootstrap import Services
 from search_app.catalog import addressing
 from search_app.catalog.engine import reading
 from search_app.catalog.overview import collection_names
-from search_app.errors import UnmovedError
+from search_app.errors import NotFoundError, UnmovedError
 from search_app.groups import AboutGroup, Group, Grouping, GroupRequest, Groups
 from search_app.types import Collection
 from search_app.web.deps import GroupsDep, ServicesDep, page_number
@@ -120,7 +120,8 @@ async def _view(
         elif known and state.field:
             grouping = await groups.of(state.collection, state.field)
     except UnmovedError as exc:
-        problem = told(exc)
+        # A collection without documents is nobody's mistake as long as no field is named.
+        problem = told(exc) if state.field or not isinstance(exc, NotFoundError) else None
     first = (state.page - 1) * ON_A_PAGE
     return GroupView(
         state=state,
