@@ -464,6 +464,25 @@ def test_nothing_is_wider_than_a_phone(new_page: NewPage, width: int, language: 
         assert bar["height"] < 110, "the bar has more than two lines"
 
 
+def test_a_button_opens_the_places_where_the_bar_is_narrow(new_page: NewPage) -> None:
+    page = new_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    page.goto("/")
+    runs = page.get_by_role("navigation", name="Main").get_by_role("link", name="Runs")
+    expect(runs).not_to_be_visible()
+    page.get_by_role("button", name="Menu").click()
+    expect(runs).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    expect(runs).not_to_be_visible()
+    page.get_by_role("button", name="Menu").click()
+    runs.click()
+    expect(page).to_have_url(re.compile("/runs$"))
+    # On a wide one they are there at once.
+    wide = new_page(viewport={"width": 1200, "height": 800})
+    wide.goto("/")
+    expect(wide.get_by_role("link", name="Runs")).to_be_visible()
+    expect(wide.get_by_role("button", name="Menu")).not_to_be_visible()
+
+
 def test_filters_fold_away_on_a_phone_and_stay_open_while_choosing(new_page: NewPage) -> None:
     page = new_page(viewport=PHONE, has_touch=True, is_mobile=True)
     page.goto("/?q=" + quote(JAPANESE))
