@@ -18,17 +18,18 @@ within groups over that of the groups. A text that describes the group counts fo
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_app.bootstrap import Services
 from search_app.catalog import grouping
-from search_app.catalog.engine import reading
+from search_app.catalog.engine import reading, transaction
 from search_app.catalog.grouping import Counted
 from search_app.catalog.overview import latest_change
 from search_app.catalog.serving import Serving, serving
@@ -36,17 +37,11 @@ from search_app.errors import InvalidInputError, NotFoundError
 from search_app.filters import AnyOf, Condition, Filter, Not
 from search_app.grammar import parse_filter
 from search_app.retrieval import NearestRequest, SearchRequest
-from search_app.stores.base import VectorStore
+from search_app.stores.base import Membership, VectorStore
 from search_app.types import JSON, SearchResult, Vector
 
 MOST_GROUPS = 2_000
 """Groups of a field that are looked at, those with the most passages."""
-
-MOST_FETCHED = 20_000
-"""Vectors that the means of a field are made of."""
-
-MOST_EACH, LEAST_EACH = 200, 10
-"""Passages that a group's mean is made of; of more, so many are drawn."""
 
 MOST_FIELDS = 50
 """Fields that are named where one is missing."""
@@ -60,19 +55,22 @@ DOUBTED_BELOW = 0.8
 KEPT = 16
 """Fields whose means are kept in memory."""
 
-_BATCH = 500
+_BATCH = 2_000
+"""Passages whose vectors a store adds up at a time; what bounds the memory of it."""
+
 _NO_DIRECTION = 1e-6
 
+_Members = AsyncIterator[tuple[list[UUID], list[int]]]
 Direction = NDArray[np.float64]
 Basis = Literal["passages", "described", "description", "everything"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Group:
-    """A group: its value, its size, and the mean of ``drawn`` of its passages' unit vectors.
+    """A group: its value, its size, and the mean of its passages' unit vectors.
 
-    ``length`` is that of the mean, ``by_chance`` the one that as many passages of everything would
-    have.
+    It is made of all that have a vector, ``drawn`` of them. ``length`` is that of the mean,
+    ``by_chance`` the one that as many passages of everything would have.
     """
 
     value: JSON
@@ -179,7 +177,8 @@ class Groups:
         """Take what to read with; nothing is read yet."""
         self._services = services
         self._kept: OrderedDict[tuple[UUID, str], tuple[JSON, Grouping]] = OrderedDict()
-        self._reading = asyncio.Lock()
+        # One reader a field: what takes long of one collection delays nobody who asks of another.
+        self._locks: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
 
     async def fields(self, collection: str) -> list[str]:
         """Name the fields that documents of a collection have.
@@ -209,7 +208,7 @@ class Groups:
                 sorted(str(each) for each in target.hidden),
             ]
         key = (target.index.id, field)
-        async with self._reading:
+        async with self._locks.setdefault(key, asyncio.Lock()):
             kept = self._kept.get(key)
             if kept is None or kept[0] != change:
                 kept = (change, await self._read(target, field))
@@ -269,34 +268,27 @@ class Groups:
             if not counts:
                 names = await grouping.names(connection, target.collection, most=MOST_FIELDS)
                 raise _no_field(target, field, names)
-            shown = counts[:MOST_GROUPS]
-            each = max(LEAST_EACH, min(MOST_EACH, MOST_FETCHED // len(shown)))
-            keys = [count.key for count in shown]
-            drawn = await grouping.drawn(connection, target, field, keys, each=each)
+        shown = counts[:MOST_GROUPS]
+        keys = [count.key for count in shown]
         store = self._services.store(target.index.store)
-        sums, numbers = await _sums(store, target.index.id, drawn)
+        async with transaction(self._services.engine) as connection:
+            members = grouping.members(connection, target, field, keys, batch=_BATCH)
+            sums, numbers = await _sums(store, target.index.id, keys, members)
         return grouped(target, field, shown, sums, numbers, cut=len(counts) > MOST_GROUPS)
 
 
 async def _sums(
-    store: VectorStore, index_id: UUID, drawn: Mapping[str, Sequence[UUID]]
+    store: VectorStore, index_id: UUID, keys: Sequence[str], members: _Members
 ) -> tuple[dict[str, Direction], dict[str, int]]:
-    """Add up the vectors of each group, as few at a time as memory wants."""
-    groups: dict[UUID, list[str]] = {}
-    for key, chunk_ids in drawn.items():
-        for chunk_id in chunk_ids:
-            groups.setdefault(chunk_id, []).append(key)
-    wanted = sorted(groups)
+    """Add up the vectors of each group; a store gives the means of some passages at a time."""
     sums: dict[str, Direction] = {}
     numbers: dict[str, int] = {}
-    for start in range(0, len(wanted), _BATCH):
-        for point in await store.fetch(index_id, wanted[start : start + _BATCH]):
-            if point.vector is None:
-                continue
-            vector = point.vector.astype(np.float64)
-            for key in groups[point.chunk_id]:
-                sums[key] = sums.get(key, 0) + vector
-                numbers[key] = numbers.get(key, 0) + 1
+    async for chunk_ids, groups in members:
+        membership = Membership(chunk_ids=chunk_ids, groups=groups)
+        for group, mean in (await store.means(index_id, membership)).items():
+            key = keys[group]
+            sums[key] = sums.get(key, 0) + mean.vector * mean.number
+            numbers[key] = numbers.get(key, 0) + mean.number
     return sums, numbers
 
 

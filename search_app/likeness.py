@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
@@ -38,6 +39,9 @@ MOST_EXAMPLES = 100
 """Examples for and against together."""
 
 _FETCHED = 500
+_LOOKED_AT = 4 * MOST_TERMS
+"""Terms of which the catalog gives the frequencies; in the last bits it may rank otherwise."""
+
 _NO_DIRECTION = 1e-6
 
 ExampleKind = Literal["passage", "document", "text"]
@@ -53,9 +57,9 @@ class Example:
 
     def __str__(self) -> str:
         """Write it as ``read_example`` reads it."""
-        return {"passage": f"{self.id}", "document": f"document:{self.id}"}.get(
-            self.kind, f"text:{self.text}"
-        )
+        if self.kind == "passage":
+            return str(self.id)
+        return f"document:{self.id}" if self.kind == "document" else f"text:{self.text}"
 
     @property
     def told(self) -> str:
@@ -239,8 +243,7 @@ async def example_vectors(
     wanted = list(dict.fromkeys(chunk_id for seed in every for chunk_id in seed.chunk_ids))
     vectors: dict[UUID, Vector] = {}
     for start in range(0, len(wanted), _FETCHED):
-        points = await store.fetch(seeds.target.index.id, wanted[start : start + _FETCHED])
-        vectors |= {point.chunk_id: point.vector for point in points if point.vector is not None}
+        vectors |= await store.vectors(seeds.target.index.id, wanted[start : start + _FETCHED])
     found: dict[Example, Vector] = {}
     for seed in every:
         if seed.example.kind == "text":
@@ -253,9 +256,9 @@ async def example_vectors(
                 f"nothing of {uri!r} that was asked for has a vector in index "
                 f"{seeds.target.index.id}"
             )
+        mean = _unit(_mean(rows)) if len(rows) > 1 else None
         # Of vectors that cancel each other out no mean can be asked for, but one of them can.
-        mean = _unit(_mean(rows))
-        found[seed.example] = rows[0] if len(rows) == 1 or mean is None else mean
+        found[seed.example] = rows[0] if mean is None else mean
     return found
 
 
@@ -306,8 +309,11 @@ async def strongest_terms(engine: AsyncEngine, seeds: Seeds, lexicon: Lexicon) -
         # Beside the loop: a book takes seconds.
         counts = await asyncio.to_thread(_counted, like, analyzer)
         against = await asyncio.to_thread(_counted, unlike, analyzer)
-        frequencies = await lexicons.frequencies(connection, index_id, counts)
-    return strongest(counts, frequencies, lexicon, against)
+        left = _left(counts, against, lexicon)
+        frequencies = await lexicons.outstanding(
+            connection, index_id, left, passages=lexicon.passages, most=_LOOKED_AT
+        )
+    return _strongest(left, frequencies, lexicon)
 
 
 async def _texts(connection: AsyncConnection, index_id: UUID, side: Sequence[Seed]) -> list[str]:
@@ -326,27 +332,51 @@ def strongest(
 
     What a term weighs in a text ``against`` is taken off; terms with nothing left go.
     """
-    weights = _passage_weights(counts, lexicon)
-    minus = _passage_weights(against or {}, lexicon)
-    query = query_terms(dict.fromkeys(counts, 1), frequencies, lexicon.passages)
-    left = [max(weights[term] - minus.get(term, 0.0), 0.0) for term in query.ids.tolist()]
-    both = query.weights * np.array(left, np.float32)
+    return _strongest(_left(counts, against or {}, lexicon), frequencies, lexicon)
+
+
+def _left(
+    counts: Mapping[int, int], against: Mapping[int, int], lexicon: Lexicon
+) -> dict[int, float]:
+    """Weight the terms of a text, less what they weigh in another; those with nothing left go."""
+    wanted = passage_terms(counts, lexicon.weighting)
+    weights = wanted.weights.astype(np.float64)
+    if against:
+        minus = passage_terms(against, lexicon.weighting)
+        _, ours, theirs = np.intersect1d(
+            wanted.ids, minus.ids, assume_unique=True, return_indices=True
+        )
+        weights[ours] -= minus.weights[theirs]
+    return {
+        term: weight
+        for term, weight in zip(wanted.ids.tolist(), weights.tolist(), strict=True)
+        if weight > 0
+    }
+
+
+def _strongest(
+    left: Mapping[int, float], frequencies: Mapping[int, int], lexicon: Lexicon
+) -> TermQuery:
+    known = {term: 1 for term in frequencies if term in left}
+    query = query_terms(known, frequencies, lexicon.passages)
+    both = query.weights * np.array([left[term] for term in query.ids.tolist()], np.float32)
     # Those that stand out first, equal ones by their ids; then in the order of ids again.
     ranked = np.lexsort((query.ids, -both))[:MOST_TERMS]
     kept = np.sort(ranked[both[ranked] > 0])
     return TermQuery(ids=query.ids[kept], weights=both[kept], passages=query.passages[kept])
 
 
-def _passage_weights(counts: Mapping[int, int], lexicon: Lexicon) -> dict[int, float]:
-    passage = passage_terms(counts, lexicon.weighting)
-    return dict(zip(passage.ids.tolist(), passage.weights.tolist(), strict=True))
-
-
 def _counted(texts: Sequence[str], analyzer: str) -> Counter[int]:
     counts: Counter[int] = Counter()
     for text in texts:
-        counts.update(analyse(text, analyzer).counts)
+        counts.update(_counts(text, analyzer))
     return counts
+
+
+# Whoever adds an example asks with all the others again.
+@lru_cache(maxsize=1024)
+def _counts(text: str, analyzer: str) -> Mapping[int, int]:
+    return analyse(text, analyzer).counts
 
 
 @dataclass(frozen=True, kw_only=True)

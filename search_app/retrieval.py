@@ -76,6 +76,9 @@ LONGEST_QUERY = 2000
 _THE_SAME = 1e-6
 """Cosines that differ by less are those of the same vectors."""
 
+MOST_WITH_VECTORS = 50
+"""Hits that a store gives the vectors with; of more, most are never shown."""
+
 MOST_DOUBTFUL = 100
 """Hits in doubt whose vectors are loaded; of more, the bound that needs none is taken."""
 
@@ -167,7 +170,8 @@ class _Search:
     """A request that was checked and read; passages of ``without`` are no answer.
 
     Of one document, ``per_document`` passages are found at most. ``vectors``, where there is one,
-    takes in those of what is found, fetched while texts are loaded.
+    takes in those of what is found: a store gives them with what it finds by meaning, and those of
+    the rest are fetched while texts are loaded.
     """
 
     request: SearchRequest
@@ -590,10 +594,8 @@ class Searcher:
             }
         missing = [hit.chunk_id for hit in hits if hit.chunk_id not in search.vectors]
         index = seeds.target.index
-        points = await self._store(index.store).fetch(index.id, missing) if missing else []
-        found = search.vectors | {
-            point.chunk_id: point.vector for point in points if point.vector is not None
-        }
+        more = await self._store(index.store).vectors(index.id, missing) if missing else {}
+        found = search.vectors | more
         return reasons_of(
             {hit.chunk_id: found[hit.chunk_id] for hit in hits if hit.chunk_id in found},
             {each.example: vectors[each.example] for each in seeds.like},
@@ -678,18 +680,15 @@ class Searcher:
         if search.vectors is None or not found:
             return
         ids = [each.chunk_id for each in found if each.chunk_id not in search.vectors]
-        points = await self._store(index.store).fetch(index.id, ids)
-        search.vectors.update(
-            {point.chunk_id: point.vector for point in points if point.vector is not None}
-        )
+        if ids:
+            search.vectors.update(await self._store(index.store).vectors(index.id, ids))
 
     async def _diversified(self, index: Index, hits: Sequence[Found], weight: float) -> list[Found]:
         """Reorder the first hits so that they are relevant and differ."""
         first = hits[:POOL]
-        points = await self._store(index.store).fetch(
+        vectors = await self._store(index.store).vectors(
             index.id, [hit.passage.chunk_id for hit in first]
         )
-        vectors = {point.chunk_id: point.vector for point in points}
         order = mmr_order(
             [vectors.get(hit.passage.chunk_id) for hit in first],
             [hit.score for hit in first],
@@ -713,8 +712,7 @@ class Searcher:
         ]
         if 0 < len(doubtful) <= MOST_DOUBTFUL:
             wanted = {hit.passage.chunk_id for place in doubtful for hit in pairs[place]}
-            points = await self._store(index.store).fetch(index.id, sorted(wanted))
-            vectors = {point.chunk_id: point.vector for point in points}
+            vectors = await self._store(index.store).vectors(index.id, sorted(wanted))
             for place in doubtful:
                 one, other = (vectors.get(hit.passage.chunk_id) for hit in pairs[place])
                 if one is not None and other is not None:
@@ -734,12 +732,22 @@ class Searcher:
         options: _Options = {"k": k, "filter": search.filter, "exact": search.request.exact}
         asked: dict[str, Awaitable[list[Scored]]] = {}
         if prepared.vector is not None:
-            asked[DENSE] = store.search(index.id, prepared.vector, **options)
+            wanted = search.vectors is not None and k <= MOST_WITH_VECTORS
+            asked[DENSE] = store.search(index.id, prepared.vector, **options, vectors=wanted)
         if prepared.terms is not None:
             asked[BM25] = store.search_terms(index.id, prepared.terms, **options)
         lists = await asyncio.gather(
             *(as_stage(f"store.{name}", work) for name, work in asked.items())
         )
+        if search.vectors is not None:
+            search.vectors.update(
+                {
+                    each.chunk_id: each.vector
+                    for found in lists
+                    for each in found
+                    if each.vector is not None
+                }
+            )
         return {
             name: [each for each in found if each.chunk_id not in search.without][:depth]
             for name, found in zip(asked, lists, strict=True)

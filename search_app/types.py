@@ -238,11 +238,15 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A chunk found by a store and its inner product with the query; higher is better."""
+    """A chunk found by a store and its inner product with the query; higher is better.
+
+    ``vector`` is the stored one where it was asked for; two findings are the same without it.
+    """
 
     chunk_id: UUID
     run_id: UUID
     score: float
+    vector: Vector | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

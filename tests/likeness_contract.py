@@ -1,14 +1,14 @@
 """What every store must make of examples for and against: one ranking, whoever keeps them."""
 
 from collections.abc import Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
 
 from search_app.filters import Filter, without
 from search_app.likeness import direction
-from search_app.stores.base import VectorStore
+from search_app.stores.base import Membership, VectorStore
 from search_app.types import Point, Vector
 from tests.points import any_of, by_id, make_point, make_points, units, vector_of
 
@@ -58,6 +58,58 @@ class LikenessContract:
                 index_id, asked, k=left, filter=without(None, besides), exact=exact
             )
             assert [hit.chunk_id for hit in hits] == expected(points, like, unlike)
+
+    @pytest.mark.parametrize("exact", [False, True])
+    async def test_hits_come_with_their_stored_vectors_where_they_are_wanted(
+        self, store: VectorStore, index_id: UUID, *, exact: bool
+    ) -> None:
+        points = by_id(make_points(index_id, units(30, seed=7)))
+        await store.upsert(index_id, points)
+        known = {point.chunk_id: vector_of(point).tobytes() for point in points}
+        asked = units(1, seed=8)[0]
+        hits = await store.search(index_id, asked, k=12, exact=exact, vectors=True)
+        assert len(hits) == 12
+        for hit in hits:
+            assert hit.vector is not None
+            assert hit.vector.dtype == np.float32
+            assert hit.vector.tobytes() == known[hit.chunk_id]
+        plain = await store.search(index_id, asked, k=12, exact=exact)
+        assert plain == hits
+        assert all(hit.vector is None for hit in plain)
+
+    async def test_vectors_are_read_without_the_rest(
+        self, store: VectorStore, index_id: UUID
+    ) -> None:
+        points = by_id(make_points(index_id, units(9, seed=9)))
+        await store.upsert(index_id, points)
+        wanted = [points[4].chunk_id, uuid4(), points[1].chunk_id, points[4].chunk_id]
+        found = await store.vectors(index_id, wanted)
+        assert {key: vector.tobytes() for key, vector in found.items()} == {
+            point.chunk_id: vector_of(point).tobytes() for point in (points[1], points[4])
+        }
+        assert await store.vectors(index_id, []) == {}
+
+    async def test_means_are_those_of_the_points_of_each_group(
+        self, store: VectorStore, index_id: UUID
+    ) -> None:
+        points = by_id(make_points(index_id, units(600, seed=10)))
+        await store.upsert(index_id, points)
+        # One point in ten is in two groups, every seventh of what is asked for is not there.
+        members = [(point.chunk_id, place % 3) for place, point in enumerate(points)]
+        members += [(point.chunk_id, 7) for point in points[::10]]
+        members += [(uuid4(), place % 4) for place in range(100)]
+        membership = Membership(
+            chunk_ids=[chunk_id for chunk_id, _ in members], groups=[group for _, group in members]
+        )
+        means = await store.means(index_id, membership)
+        known = {point.chunk_id: vector_of(point).astype(np.float64) for point in points}
+        # A group of none that are there has no mean.
+        assert set(means) == {0, 1, 2, 7}
+        for group, mean in means.items():
+            rows = [known[key] for key, own in members if own == group and key in known]
+            assert mean.number == len(rows)
+            np.testing.assert_allclose(mean.vector, np.mean(rows, axis=0), atol=1e-7)
+        assert await store.means(index_id, Membership(chunk_ids=[], groups=[])) == {}
 
     async def test_filters_hold_beside_examples(self, store: VectorStore, index_id: UUID) -> None:
         points = by_id(

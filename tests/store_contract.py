@@ -14,7 +14,7 @@ import pytest
 
 from search_app.errors import StoreRefusedError
 from search_app.filters import Compare, Condition, Filter, Not, passes
-from search_app.stores.base import MAX_K, Taken, VectorStore, owners_of
+from search_app.stores.base import MAX_K, Membership, Taken, VectorStore, owners_of
 from search_app.types import JSON, Point, Vector
 from tests.filter_contract import FilterContract
 from tests.likeness_contract import LikenessContract
@@ -49,6 +49,8 @@ CALLS: Mapping[str, Callable[[VectorStore, UUID], Awaitable[object]]] = {
     "search_terms": lambda store, key: store.search_terms(key, term_query({1: 1}), k=1),
     "documents_with": lambda store, key: store.documents_with(key, [1]),
     "fetch": lambda store, key: store.fetch(key, [uuid4()]),
+    "vectors": lambda store, key: store.vectors(key, [uuid4()]),
+    "means": lambda store, key: store.means(key, Membership(chunk_ids=[uuid4()], groups=[0])),
     "scan": lambda store, key: store.scan(key),
     "survey": lambda store, key: store.survey(key),
     "count": lambda store, key: store.count(key),

@@ -336,8 +336,11 @@ class Missing:
         k: int,
         filter: Filter | None = None,  # noqa: A002 - the port's
         exact: bool = False,
+        vectors: bool = False,
     ) -> list[Scored]:
-        found = await self._store.search(index_id, vector, k=k, filter=filter, exact=exact)
+        found = await self._store.search(
+            index_id, vector, k=k, filter=filter, exact=exact, vectors=vectors
+        )
         return found if exact else [each for each in found if not self._lost(each.chunk_id)]
 
 

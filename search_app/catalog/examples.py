@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.catalog.tables import chunks, collections, documents, sources
@@ -40,19 +40,23 @@ _STANDING = (
     .join(collections, collections.c.id == documents.c.collection_id)
     .order_by(chunks.c.document_id, chunks.c.ordinal, chunks.c.id)
 )
+_AMONG = chunks.c.id == any_(bindparam("chunk_ids", type_=ARRAY(Uuid)))
+_OF_DOCUMENTS = chunks.c.document_id == any_(bindparam("document_ids", type_=ARRAY(Uuid)))
+# Built once: building one takes longer than running it.
+_PASSAGES = _STANDING.where(_AMONG)
+_BOTH = _STANDING.where(or_(_AMONG, _OF_DOCUMENTS))
 
 
 async def standing(
     connection: AsyncConnection, chunk_ids: Sequence[UUID], document_ids: Sequence[UUID]
 ) -> list[Standing]:
     """Find passages by their ids, and all passages of documents, in reading order."""
-    wanted = []
-    if chunk_ids:
-        wanted.append(chunks.c.id == func.any(list(chunk_ids)))
-    if document_ids:
-        wanted.append(chunks.c.document_id == func.any(list(document_ids)))
-    if not wanted:
+    if not chunk_ids and not document_ids:
         return []
+    given: dict[str, Sequence[UUID]] = {"chunk_ids": list(chunk_ids)}
+    if document_ids:
+        given["document_ids"] = list(document_ids)
+    statement = _BOTH if document_ids else _PASSAGES
     return [
         Standing(
             chunk_id=row.chunk_id,
@@ -68,5 +72,5 @@ async def standing(
             chunking=row.chunking,
             shown=row.shown,
         )
-        for row in await connection.execute(_STANDING.where(or_(*wanted)))
+        for row in await connection.execute(statement, given)
     ]

@@ -1,7 +1,7 @@
 """Groups of documents that share a value of a field, and passages that stand for each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -56,13 +56,12 @@ _COUNTED = _of_values("""
     FROM passages GROUP BY value ORDER BY count(*) DESC, value LIMIT :most
 """)
 
-# Ids are hashes: the first by id are as good as drawn at random, and always the same.
-_DRAWN = _of_values("""
-    SELECT key, id FROM (
-        SELECT value::text AS key, id,
-            row_number() OVER (PARTITION BY value ORDER BY id) AS place
-        FROM passages WHERE value::text = ANY(CAST(:keys AS text[]))
-    ) AS ranked WHERE place <= :each ORDER BY key, id
+_MEMBERS = _of_values("""
+    SELECT CAST(asked.place AS int) - 1 AS place, passages.id
+    FROM passages
+    JOIN unnest(CAST(:keys AS text[])) WITH ORDINALITY AS asked (key, place)
+        ON passages.value::text = asked.key
+    ORDER BY passages.id, place
 """)
 
 _NAMES = text("""
@@ -89,15 +88,17 @@ async def counted(
     return [Counted(key=row.key, documents=row.documents, passages=row.passages) for row in rows]
 
 
-async def drawn(
-    connection: AsyncConnection, target: Serving, field: str, keys: Sequence[str], *, each: int
-) -> dict[str, list[UUID]]:
-    """Draw up to ``each`` passages of each group, the same every time."""
-    values = {**_keys(target, field), "keys": list(keys), "each": each}
-    found: dict[str, list[UUID]] = {key: [] for key in keys}
-    for row in await connection.execute(_DRAWN, values):
-        found[row.key].append(row.id)
-    return found
+async def members(
+    connection: AsyncConnection, target: Serving, field: str, keys: Sequence[str], *, batch: int
+) -> AsyncIterator[tuple[list[UUID], list[int]]]:
+    """Stream the passages of groups: ids, ascending, and beside them the places of their ``keys``.
+
+    The connection must be in a transaction, which is what a cursor lives in.
+    """
+    values = {**_keys(target, field), "keys": list(keys)}
+    rows = await connection.stream(_MEMBERS, values, execution_options={"yield_per": batch})
+    async for some in rows.partitions():
+        yield [row.id for row in some], [row.place for row in some]
 
 
 async def names(connection: AsyncConnection, collection: Collection, *, most: int) -> list[str]:

@@ -5,7 +5,7 @@ always are those of the recorded passages, whatever was cut short in between.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
@@ -137,6 +137,42 @@ async def frequencies(
 _FREQUENCIES = text("""
     SELECT term_id, passages FROM term_frequencies
     WHERE index_id = :index_id AND term_id = ANY(CAST(:ids AS int[]))
+""")
+
+
+async def outstanding(
+    connection: AsyncConnection,
+    index_id: UUID,
+    weights: Mapping[int, float],
+    *,
+    passages: int,
+    most: int,
+) -> dict[int, int]:
+    """Say how many of all ``passages`` have each of the terms that stand out most.
+
+    They are the ``most`` with the highest product of weight and IDF, those that none has left out.
+    """
+    values = {
+        "index_id": index_id,
+        # As texts: thousands of numbers would each be written by themselves.
+        "ids": f"{{{','.join(map(str, weights))}}}",
+        "weights": f"{{{','.join(map(repr, weights.values()))}}}",
+        "all": passages,
+        "most": most,
+    }
+    found = await connection.execute(_OUTSTANDING, values)
+    return {row.term_id: row.passages for row in found}
+
+
+_OUTSTANDING = text("""
+    SELECT term_id, passages
+    FROM unnest(CAST(:ids AS int[]), CAST(:weights AS float8[])) AS asked (term, weight)
+    JOIN term_frequencies ON index_id = :index_id AND term_id = term
+    WHERE passages > 0
+    ORDER BY weight * ln(
+        1 + (greatest(:all, passages) - passages + 0.5::float8) / (passages + 0.5::float8)
+    ) DESC, term_id
+    LIMIT :most
 """)
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from search_app.errors import InvalidInputError, StoreRefusedError
 from search_app.filters import Filter
 from search_app.types import JSON, Point, Precision, Scored, TermQuery, Vector
@@ -43,6 +46,25 @@ class Taken:
     after: UUID | None
     last: UUID
     besides: Sequence[UUID] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Membership:
+    """Which points are in which group: the point at place i in the group ``groups[i]``.
+
+    A point may be in several groups; twice in the same one, it counts twice.
+    """
+
+    chunk_ids: Sequence[UUID]
+    groups: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mean:
+    """The mean of the vectors of ``number`` points, ``(d,) float64``, good to float32."""
+
+    vector: NDArray[np.float64]
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +146,11 @@ class VectorStore(ABC):
         k: int,
         filter: Filter | None = None,  # noqa: A002 - the field's word
         exact: bool = False,
+        vectors: bool = False,
     ) -> list[Scored]:
         """Find the k nearest points that pass the filter, best first, equal scores by chunk id.
+
+        With ``vectors``, each comes with its own, which saves whoever needs them a second reading.
 
         ``k`` is 1 to MAX_K, anything else a ValueError. The result is shorter than k only when
         fewer points pass the filter, approximate search included. Scores are exact inner products
@@ -166,6 +191,19 @@ class VectorStore(ABC):
     @abstractmethod
     async def fetch(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> list[Point]:
         """Get points with their vectors; those that are not there are left out, order is by id."""
+
+    async def vectors(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> dict[UUID, Vector]:
+        """Get the vectors of points and nothing else; those that are not there are left out."""
+        points = await self.fetch(index_id, chunk_ids)
+        return {point.chunk_id: point.vector for point in points if point.vector is not None}
+
+    async def means(self, index_id: UUID, membership: Membership) -> dict[int, Mean]:
+        """Give the mean vector of each group; points that are not there are left out.
+
+        A group without a point has none. Callers stream: one call takes some thousand points.
+        """
+        vectors = await self.vectors(index_id, list(dict.fromkeys(membership.chunk_ids)))
+        return means_of(vectors, membership)
 
     @abstractmethod
     async def scan(
@@ -233,6 +271,18 @@ class VectorStore(ABC):
                 f"{self.name} cannot search {precision} vectors, it has {others}; take one of "
                 "these, or another store (docs, Stores, says what each has)"
             )
+
+
+def means_of(vectors: Mapping[UUID, Vector], membership: Membership) -> dict[int, Mean]:
+    """Work out the mean of the vectors of each group, added up as float64."""
+    rows: dict[int, list[Vector]] = {}
+    for chunk_id, group in zip(membership.chunk_ids, membership.groups, strict=True):
+        if chunk_id in vectors:
+            rows.setdefault(group, []).append(vectors[chunk_id])
+    return {
+        group: Mean(vector=np.stack(some).mean(axis=0, dtype=np.float64), number=len(some))
+        for group, some in rows.items()
+    }
 
 
 def read_precision(text: str) -> Precision:

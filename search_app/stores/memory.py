@@ -95,6 +95,7 @@ class MemoryStore(VectorStore):
         k: int,
         filter: Filter | None = None,  # noqa: A002 - the port's word
         exact: bool = False,  # noqa: ARG002 - every search here is
+        vectors: bool = False,
     ) -> list[Scored]:
         """Find the k nearest points that pass the filter."""
         check_k(k)
@@ -109,6 +110,7 @@ class MemoryStore(VectorStore):
                 chunk_id=space.points[slot].chunk_id,
                 run_id=space.points[slot].run_id,
                 score=float(score),
+                vector=space.matrix[slot].copy() if vectors else None,
             )
             for slot, score in zip(slots, scores, strict=True)
             if score >= least

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from psycopg import sql
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Delete,
+    Dialect,
+    Integer,
     Select,
     Table,
     Text,
@@ -29,10 +32,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.filters import Filter
 from search_app.jsonb import filter_clause
-from search_app.stores.base import Survey
+from search_app.stores.base import Mean, Membership, Survey
 from search_app.stores.pgvector_copy import COLUMNS, received_vector, received_vectors
 from search_app.stores.pgvector_reading import driver_of, rows_of_last
-from search_app.types import Point
+from search_app.types import Point, Vector
 
 _PLAIN = COLUMNS[:-1]
 """Every column but the vector."""
@@ -80,6 +83,27 @@ async def points_by_id(
     """Read the given points with their vectors, in id order."""
     statement = _points(table, vectors=True).where(table.c.chunk_id == any_(_ids()))
     return await _read(connection, statement, ids=list(chunk_ids))
+
+
+async def vectors_by_id(
+    connection: AsyncConnection, table: Table, chunk_ids: Sequence[UUID]
+) -> dict[UUID, Vector]:
+    """Read the vectors of the given points."""
+    statement = _vectors(table, connection.dialect)
+    rows = await rows_of_last(connection, (statement, {"ids": list(chunk_ids)}))
+    return {chunk_id: received_vector(sent) for chunk_id, sent in rows}
+
+
+async def means_by_group(
+    connection: AsyncConnection, table: Table, membership: Membership
+) -> dict[int, Mean]:
+    """Have the server work out the means, which it adds up as float64: no vector leaves it."""
+    given = {"ids": list(membership.chunk_ids), "groups": list(membership.groups)}
+    rows = await rows_of_last(connection, (_means(table, connection.dialect), given))
+    return {
+        group: Mean(vector=received_vector(sent).astype(np.float64), number=number)
+        for group, number, sent in rows
+    }
 
 
 async def points_after(
@@ -137,6 +161,27 @@ async def number_of_points(
         if condition.besides:
             statement = statement.where(table.c.chunk_id.not_in(list(condition.besides)))
     return (await connection.execute(statement)).scalar_one()
+
+
+# Writing a statement takes longer than many a reading.
+@lru_cache(maxsize=64)
+def _vectors(table: Table, dialect: Dialect) -> str:
+    sent = func.vector_send(table.c.embedding)
+    statement = select(table.c.chunk_id, sent).where(table.c.chunk_id == any_(_ids()))
+    return str(statement.compile(dialect=dialect))
+
+
+@lru_cache(maxsize=64)
+def _means(table: Table, dialect: Dialect) -> str:
+    given = func.unnest(_ids(), bindparam("groups", type_=ARRAY(Integer)))
+    member = given.table_valued("chunk_id", "group").render_derived()
+    mean = func.vector_send(func.avg(table.c.embedding))
+    statement = (
+        select(member.c.group, func.count(), mean)
+        .join(table, table.c.chunk_id == member.c.chunk_id)
+        .group_by(member.c.group)
+    )
+    return str(statement.compile(dialect=dialect))
 
 
 def _delete(table: Table) -> Delete:

@@ -1,5 +1,6 @@
 """Nearest-neighbour statements, and what they find."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from search_app.filters import Filter
+from search_app.stores.pgvector_copy import received_vector
 from search_app.stores.pgvector_forms import Form, searched
 from search_app.stores.pgvector_reading import Rows, rows_of_last
 from search_app.stores.pgvector_sieve import Sieve, sieve_of, sieved, sieved_for
@@ -39,20 +41,29 @@ _EFFORT = """
 """
 
 
-async def exact_search(
-    connection: AsyncConnection, layout: Layout, vector: Vector, *, k: int, condition: Filter | None
-) -> list[Scored]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """A search by meaning: the ``k`` nearest that pass, with their ``vectors`` where wanted."""
+
+    vector: Vector
+    k: int
+    condition: Filter | None
+    vectors: bool = False
+
+
+async def exact_search(connection: AsyncConnection, layout: Layout, asked: Asked) -> list[Scored]:
     """Compare with every point that passes.
 
     The order is that of a sum, which no HNSW index covers: none can be used.
     """
-    statement = comparing(layout, connection.dialect, sieve_of(condition))
-    given = _parameters(vector, condition) | {"k": k}
-    return _scored(await rows_of_last(connection, (statement, given)))
+    sieve = sieve_of(asked.condition)
+    statement = comparing(layout, connection.dialect, sieve, vectors=asked.vectors)
+    given = _parameters(asked) | {"k": asked.k}
+    return _scored(await rows_of_last(connection, (statement, given)), asked)
 
 
 async def approximate_search(
-    connection: AsyncConnection, layout: Layout, vector: Vector, *, k: int, condition: Filter | None
+    connection: AsyncConnection, layout: Layout, asked: Asked
 ) -> list[Scored] | None:
     """Walk the HNSW index and score what it finds by the float32 column.
 
@@ -60,17 +71,17 @@ async def approximate_search(
         None where the walk cannot tell: it ended before k points passed the filter, or its last
         candidate ties with the k-th, so that points with lower ids may have been left out.
     """
-    form = layout.form
+    form, k = layout.form, asked.k
     effort = min(MOST_EFFORT, max(LEAST_EFFORT, form.least, form.oversampling * k))
-    sieve = sieve_of(condition)
+    sieve = sieve_of(asked.condition)
     candidates = _candidates(k, effort, form, filtered=sieve.fields)
-    statement = walking(layout, connection.dialect, sieve)
-    given = _parameters(vector, condition) | {"k": k, "candidates": candidates}
+    statement = walking(layout, connection.dialect, sieve, vectors=asked.vectors)
+    given = _parameters(asked) | {"k": k, "candidates": candidates}
     rows = await rows_of_last(connection, (_EFFORT, {"effort": str(effort)}), (statement, given))
     if len(rows) < k:
         return None
-    *_, distance, farthest = rows[-1]
-    return None if distance == farthest else _scored(rows)
+    _, _, distance, farthest, *_ = rows[-1]
+    return None if distance == farthest else _scored(rows, asked)
 
 
 def _candidates(k: int, effort: int, form: Form, *, filtered: bool) -> int:
@@ -90,16 +101,16 @@ _NOTHING: ColumnElement[float] = literal_column("0.0", Double())
 # The text of a statement depends on the table and on what sort of filter there is, nothing else,
 # and writing it takes longer than many a search.
 @lru_cache(maxsize=256)
-def comparing(layout: Layout, dialect: Dialect, sieve: Sieve) -> str:
-    """Write the statement of an exact search: chunk id, run id, distance."""
+def comparing(layout: Layout, dialect: Dialect, sieve: Sieve, *, vectors: bool = False) -> str:
+    """Write the statement of an exact search: chunk id, run id, distance, vector if wanted."""
     covered_by_none = _distance(layout) + _NOTHING
     statement = _measured(layout, sieve).order_by(covered_by_none, "chunk_id")
-    return str(statement.limit(_integer("k")).compile(dialect=dialect))
+    return _written(statement.limit(_integer("k")), layout, dialect, vectors=vectors)
 
 
 @lru_cache(maxsize=256)
-def walking(layout: Layout, dialect: Dialect, sieve: Sieve) -> str:
-    """Write the statement of an approximate search: as above, and the farthest distance met."""
+def walking(layout: Layout, dialect: Dialect, sieve: Sieve, *, vectors: bool = False) -> str:
+    """Write that of an approximate search: as above, and fourth the farthest distance met."""
     held, asked = (
         searched(vector, layout.precision, layout.table, layout.dimensions)
         for vector in (layout.table.c.embedding, _query(layout))
@@ -109,6 +120,17 @@ def walking(layout: Layout, dialect: Dialect, sieve: Sieve) -> str:
     nearest = walked.subquery("nearest")
     farthest = func.max(nearest.c.distance).over()
     statement = select(nearest, farthest).order_by("distance", "chunk_id").limit(_integer("k"))
+    return _written(statement, layout, dialect, vectors=vectors)
+
+
+def _written(statement: Select[Any], layout: Layout, dialect: Dialect, *, vectors: bool) -> str:
+    if vectors:
+        # Looked up for the k alone: those that are sorted would all be copied.
+        found, table = statement.subquery("found"), layout.table
+        sent = select(func.vector_send(table.c.embedding)).where(
+            table.c.chunk_id == found.c.chunk_id
+        )
+        statement = select(found, sent.scalar_subquery()).order_by("distance", "chunk_id")
     return str(statement.compile(dialect=dialect))
 
 
@@ -130,14 +152,19 @@ def _integer(name: str) -> ColumnElement[int]:
     return bindparam(name, type_=Integer)
 
 
-def _parameters(vector: Vector, condition: Filter | None) -> dict[str, Any]:
-    query: dict[str, Any] = {"query": f"[{','.join(map(str, vector.tolist()))}]"}
-    return query | sieved_for(condition)
+def _parameters(asked: Asked) -> dict[str, Any]:
+    query: dict[str, Any] = {"query": f"[{','.join(map(str, asked.vector.tolist()))}]"}
+    return query | sieved_for(asked.condition)
 
 
-def _scored(rows: Rows) -> list[Scored]:
+def _scored(rows: Rows, asked: Asked) -> list[Scored]:
     # `<#>` is the negative inner product; taken from 0, a score is never -0.0.
     return [
-        Scored(chunk_id=chunk_id, run_id=run_id, score=0.0 - distance)
-        for chunk_id, run_id, distance, *_ in rows
+        Scored(
+            chunk_id=chunk_id,
+            run_id=run_id,
+            score=0.0 - distance,
+            vector=received_vector(rest[-1]) if asked.vectors else None,
+        )
+        for chunk_id, run_id, distance, *rest in rows
     ]

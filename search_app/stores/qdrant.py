@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
+import numpy as np
+
 from search_app.errors import StoreRefusedError
 from search_app.filters import Filter
 from search_app.stores.base import StoreSize, VectorStore
@@ -34,12 +36,13 @@ from search_app.stores.qdrant_collections import (
 from search_app.stores.qdrant_connection import QdrantAddress, QdrantConnection
 from search_app.stores.qdrant_filters import query_filter
 from search_app.stores.qdrant_forms import PRECISIONS, reckoned, vectors_for
-from search_app.stores.qdrant_payload import ordered_keys
+from search_app.stores.qdrant_payload import DENSE, ordered_keys
 from search_app.stores.qdrant_points import (
     points_after,
     points_by_id,
     remove_points,
     replace_fields,
+    vectors_by_id,
     write_points,
 )
 from search_app.stores.qdrant_queries import DenseQuery, SparseQuery
@@ -118,12 +121,13 @@ class QdrantStore(VectorStore):
         k: int,
         filter: Filter | None = None,  # noqa: A002 - the port's word
         exact: bool = False,
+        vectors: bool = False,
     ) -> list[Scored]:
         """Find the k nearest points that pass the filter, by HNSW where there is one."""
         check_k(k)
         async with self._open(index_id) as layout:
             check_vector(vector, layout.dimensions)
-            query = DenseQuery(vector)
+            query = DenseQuery(vector, vectors=vectors)
             return await search(self._connection, layout, query, k=k, wanted=filter, exact=exact)
 
     async def search_terms(
@@ -158,6 +162,16 @@ class QdrantStore(VectorStore):
         """Get points with their vectors, in id order."""
         async with self._open(index_id) as layout:
             return await points_by_id(self._connection, layout, chunk_ids)
+
+    async def vectors(self, index_id: UUID, chunk_ids: Sequence[UUID]) -> dict[UUID, Vector]:
+        """Get the vectors of points alone."""
+        async with self._open(index_id) as layout:
+            found = await vectors_by_id(self._connection, layout, list(set(chunk_ids)), DENSE)
+        return {
+            chunk_id: np.array(vector, np.float32)
+            for chunk_id, vector in found.items()
+            if vector is not None
+        }
 
     async def scan(
         self, index_id: UUID, *, after: UUID | None = None, limit: int = 1000, vectors: bool = False

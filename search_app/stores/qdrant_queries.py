@@ -21,6 +21,9 @@ class Query(ABC):
     using: str
     """The name of that vector."""
 
+    vectors = False
+    """Whether what is found comes with its vector."""
+
     @abstractmethod
     def sent(self) -> list[float] | models.SparseVector:
         """Give the query as the client sends it."""
@@ -45,8 +48,9 @@ class DenseQuery(Query):
 
     using = DENSE
 
-    def __init__(self, vector: Vector) -> None:
+    def __init__(self, vector: Vector, *, vectors: bool = False) -> None:
         self._vector = vector
+        self.vectors = vectors
 
     def sent(self) -> list[float]:
         """Give the numbers."""

@@ -196,7 +196,12 @@ async def _ranked(
     keys = [key for key in near if vectors.get(key) is not None]
     scores = asked.query.scores([vectors[key] for key in keys])
     scored = [
-        Scored(chunk_id=key, run_id=_id_in(near[key], "run_id"), score=float(score))
+        Scored(
+            chunk_id=key,
+            run_id=_id_in(near[key], "run_id"),
+            score=float(score),
+            vector=np.array(vectors[key], np.float32) if asked.query.vectors else None,
+        )
         for key, score in zip(keys, scores, strict=True)
         if score > -np.inf
     ]
