@@ -8,6 +8,7 @@ from benchmarks import (
     check,
     chunking,
     embedders,
+    exporting,
     facets,
     ingest,
     mapping,
@@ -46,6 +47,7 @@ PARTS = {
     "analysis": analysis,
     "map": mapping,
     "recommend": recommend,
+    "export": exporting,
 }
 
 names = sys.argv[1:] or list(PARTS)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -17,7 +16,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from benchmarks.points import DIMENSIONS, fields_of, scan_rate, synthetic
-from benchmarks.workplace import figure, heading, peak_mib, scratch_services
+from benchmarks.workplace import figure, heading, own_peak_mib, scratch_services
 from ingest.reconcile import reconcile
 from search_app.bootstrap import Services, open_services
 from search_app.catalog import collections, indexes, models, runs
@@ -103,16 +102,7 @@ async def compare(address: str, rows: int) -> None:
             found = report.indexes[0]
             assert not +found.found, report.as_json()
             assert found.points == rows, report.as_json()
-    print(max(rates), _own_peak_mib())
-
-
-def _own_peak_mib() -> float:
-    """Give the peak of this program: what the system counts begins with that of who started it."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return peak_mib()
-    lines = status.read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**10
+    print(max(rates), own_peak_mib())
 
 
 @dataclass(frozen=True, kw_only=True)
