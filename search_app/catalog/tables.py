@@ -216,6 +216,14 @@ job_failures = Table(
     _time("created_at"),
 )
 
+job_causes = Table(
+    "job_causes",
+    metadata,
+    # W3C's traceparent of what asked for it; there is none where nobody traces.
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("trace_context", Text, nullable=False),
+)
+
 job_collections = Table(
     "job_collections",
     metadata,

@@ -72,6 +72,7 @@ SEEN: Mapping[str, str] = {
     "procrastinate_jobs": _OWN_JOB,
     "procrastinate_events": _OF_OWN_JOB,
     "job_failures": _OF_OWN_JOB,
+    "job_causes": _OF_OWN_JOB,
     "job_collections": _OWN,
     # Kept for workers, who see everything.
     "embedding_cache": NONE,
