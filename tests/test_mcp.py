@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -384,13 +384,58 @@ async def test_it_ends_with_its_input_and_when_told_to(site: Site) -> None:
     told = await _started(site.settings)
     assert told.stdin is not None
     assert told.stdout is not None
-    told.stdin.write(
-        b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",'
-        b'"capabilities":{},"clientInfo":{"name":"t","version":"1"}}}\n'
-    )
+    told.stdin.write(_message(1, "initialize", _INITIALIZE))
     assert json.loads(await asyncio.wait_for(told.stdout.readline(), 60))["id"] == 1
     told.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(told.wait(), 30) == 130
+
+
+@pytest.mark.parametrize("way", ["input ends", "told to stop", "interrupted", "nobody reads"])
+async def test_calls_under_way_are_answered_and_nothing_else_is_written(
+    site: Site, way: str
+) -> None:
+    # Without its own log lines, whatever is on standard error is somebody else's.
+    process = await _started(site.settings, UNMOVED_LOG_LEVEL="error")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(_message(1, "initialize", _INITIALIZE))
+    lines = [await asyncio.wait_for(process.stdout.readline(), 60)]
+    search = {"name": "search", "arguments": {"query": "lighthouse weather"}}
+    ids = range(2, 12)
+    for number in ids:
+        process.stdin.write(_message(number, "tools/call", search))
+    await process.stdin.drain()
+    if way == "nobody reads":
+        transport = cast("asyncio.SubprocessTransport", process._transport)  # type: ignore[attr-defined] # the only way to hang up
+        output = transport.get_pipe_transport(1)
+        assert output is not None
+        output.close()
+    elif way != "input ends":
+        # Told before it read them all, it could not know of them.
+        lines.append(await asyncio.wait_for(process.stdout.readline(), 60))
+        process.send_signal(signal.SIGTERM if way == "told to stop" else signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(b""), 60)
+    stopped = way in ("told to stop", "interrupted")
+    assert process.returncode == (130 if stopped else 0)
+    assert err == (b"stopped\n" if stopped else b"")
+    lines += out.splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert all(each["jsonrpc"] == "2.0" for each in answers)
+    if way != "nobody reads":
+        assert {each["id"] for each in answers} == {1, *ids}
+        assert not any("error" in each or each["result"].get("isError") for each in answers)
+
+
+_INITIALIZE = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "t", "version": "1"},
+}
+
+
+def _message(number: int, method: str, params: dict[str, Any]) -> bytes:
+    message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+    return json.dumps(message).encode() + b"\n"
 
 
 async def _started(settings: Settings, **more: str) -> asyncio.subprocess.Process:

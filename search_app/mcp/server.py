@@ -3,6 +3,7 @@
 import importlib.metadata
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import structlog
@@ -51,8 +52,12 @@ WhoAsks = Callable[[Asking], Awaitable[Principal]]
 log = structlog.get_logger()
 
 
-def make_server(services: Services, who_asks: WhoAsks) -> Server[dict[str, Any]]:
-    """Make a server of all tools."""
+def make_server(
+    services: Services,
+    who_asks: WhoAsks,
+    during: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Server[dict[str, Any]]:
+    """Make a server of all tools; each call is made within what ``during`` gives."""
     tools = {tool.name: tool for tool in TOOLS}
 
     async def list_tools(_: Asking, __: PaginatedRequestParams | None) -> ListToolsResult:
@@ -65,7 +70,8 @@ def make_server(services: Services, who_asks: WhoAsks) -> Server[dict[str, Any]]
             raise MCPError(
                 INVALID_PARAMS, f"there is no tool {params.name[:50]!r}; there are {known}"
             )
-        return await _call(services, who_asks, asking, tool, params.arguments or {})
+        with during():
+            return await _call(services, who_asks, asking, tool, params.arguments or {})
 
     return Server(
         "unmoved",
