@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 
 from search_app.catalog import migrate
 from search_app.config import Settings, load_settings
+from tests.own_database import discard
 
 if TYPE_CHECKING:
     from search_app.bootstrap import Services
@@ -44,7 +45,10 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from search_app.catalog.embedded import EmbeddedPostgres
 
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    yield server.start()
+    url = server.start()
+    # Its data need not outlive the machine; tests that kill a server have one of their own.
+    _administer(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    yield url
     server.destroy()
 
 
@@ -73,7 +77,7 @@ def clone(postgres_url: str, template: str) -> Iterator[Clone]:
         return _named(postgres_url, name)
 
     yield make
-    _administer(postgres_url, *(f"DROP DATABASE {name} WITH (FORCE)" for name in made))
+    discard(postgres_url, *made)
 
 
 @pytest.fixture

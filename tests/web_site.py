@@ -18,6 +18,7 @@ from ingest.pipeline import IngestRequest, ingest
 from ingest.report import IngestReport
 from search_app.bootstrap import open_services
 from search_app.config import Settings, load_settings
+from tests.own_database import discard
 
 T = TypeVar("T")
 
@@ -89,18 +90,17 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def cloned(postgres_url: str, template: str) -> Iterator[str]:
-    """Make a migrated database, give its address, drop it at the end."""
+    """Make a migrated database, give its address, discard it at the end."""
     url = make_url(postgres_url)
-    name = sql.Identifier(f"test_{(database := f'web_{uuid4().hex}')}")
+    name = f"test_web_{uuid4().hex}"
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
     with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template))
-        )
-        try:
-            yield url.set(database=f"test_{database}").render_as_string(hide_password=False)
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        discard(postgres_url, name)
 
 
 @dataclass(frozen=True, kw_only=True)
