@@ -379,7 +379,7 @@ def vector_of(
             f"{found.target.collection.name!r} has {found.field} = {label[:80]!r}; describe it in "
             "words, or name a value that documents have"
         )
-    number, pull = group.passages, found.pull
+    number, pull = group.drawn, found.pull
     apart = group.mean - found.mean
     basis: Basis = "passages"
     if described is not None:

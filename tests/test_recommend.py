@@ -1,11 +1,13 @@
 """Recommendations by examples and for groups, whole: in both stores, by API, page and command."""
 
 import json
+import math
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from httpx2 import ASGITransport, AsyncClient
@@ -13,11 +15,13 @@ from sqlalchemy import text
 
 from ingest.pipeline import IngestRequest, ingest
 from search_app.bootstrap import Services, open_services
+from search_app.catalog import lexicons
 from search_app.catalog.engine import reading
 from search_app.config import Settings, load_settings
 from search_app.errors import InvalidInputError, NotFoundError
 from search_app.groups import GroupRequest, Groups
-from search_app.likeness import Example
+from search_app.lexical import analyse
+from search_app.likeness import Example, find_seeds
 from search_app.retrieval import Recommendation, RecommendRequest
 from search_app.web.app import create_app
 from search_app.web.recommend_examples import EXAMPLES
@@ -325,6 +329,86 @@ async def test_a_new_group_is_known_by_its_description_or_not_at_all(services: S
         await groups.of("in-pgvector", "meta.none")
     with pytest.raises(InvalidInputError):
         await groups.of("in-pgvector", "meta.a\x00b")
+
+
+@pytest.mark.parametrize("field", ["meta.subject", "meta.tags"])
+async def test_a_group_is_the_mean_of_all_its_passages_however_few_are_read_at_a_time(
+    both: Services, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    # Groups go over several readings, and readings over several groups.
+    monkeypatch.setattr("search_app.groups._BATCH", 5)
+    for store in STORES:
+        found = await Groups(both).of(f"in-{store}", field)
+        known = await ids(both, f"in-{store}")
+        for group in found.groups:
+            own = [
+                known[record["title"]][0]
+                for record in records()
+                if group.value in [record["subject"], *record["tags"]]
+            ]
+            assert group.drawn == group.passages == len(own) >= 8
+            points = await both.store(store).fetch(found.target.index.id, own)
+            rows = [point.vector for point in points if point.vector is not None]
+            mean = np.mean(np.stack(rows), axis=0, dtype=np.float64)
+            np.testing.assert_allclose(group.mean, mean, atol=1e-6)
+
+
+async def test_a_group_leaves_out_passages_without_a_vector_and_says_so(
+    services: Services,
+) -> None:
+    known = await ids(services, "in-pgvector")
+    target = (await Groups(services).of("in-pgvector", "meta.subject")).target
+    await services.store("pgvector").delete(target.index.id, [known["tea 1"][0]])
+    found = await Groups(services).of("in-pgvector", "meta.subject")
+    tea = found.find("tea")
+    assert tea is not None
+    assert (tea.passages, tea.drawn) == (8, 7)
+
+
+async def test_the_catalog_names_the_terms_that_stand_out_most(services: Services) -> None:
+    seeds = await find_seeds(
+        services.engine, passages(await ids(services, "in-pgvector"), "tea 0"), []
+    )
+    index_id, lexicon = seeds.target.index.id, seeds.target.lexicon
+    assert lexicon is not None
+    texts = [record["text"] for record in records()]
+    every = list(dict.fromkeys(term for text in texts for term in analyse(text).counts))
+    weights = {term: 0.5 + place % 7 for place, term in enumerate([*every, 999_999_999])}
+    async with reading(services.engine) as connection:
+        known = await lexicons.frequencies(connection, index_id, weights)
+        several = [
+            await lexicons.outstanding(
+                connection, index_id, weights, passages=lexicon.passages, most=most
+            )
+            for most in (1, 6, 1000)
+        ]
+
+    def standing_out(term: int) -> float:
+        having = known[term]
+        return weights[term] * math.log1p((lexicon.passages - having + 0.5) / (having + 0.5))
+
+    assert len(known) > 10
+    ranked = sorted(known, key=lambda term: (-standing_out(term), term))
+    assert several[0] == {ranked[0]: known[ranked[0]]}
+    assert several[1] == {term: known[term] for term in ranked[:6]}
+    assert several[2] == known
+
+
+async def test_words_recommend_the_same_whether_their_texts_were_met_before(
+    services: Services,
+) -> None:
+    known = await ids(services, "in-pgvector")
+    wanted: dict[str, Any] = {
+        "like": passages(known, "tea 0", "ships 1"),
+        "unlike": passages(known, "ships 2"),
+        "mode": "keyword",
+    }
+    first = await recommended(services, **wanted)
+    # Another question between them, with the same passage on the other side.
+    await recommended(services, like=passages(known, "ships 2"), mode="keyword")
+    again = await recommended(services, **wanted)
+    assert first.result.hits == again.result.hits
+    assert len(first.result.hits) > 3
 
 
 async def test_groups_are_read_anew_once_documents_change(

@@ -92,7 +92,8 @@ class RecommendAnswer(Model):
 class GroupJson(Model):
     """A group: its value of the field, and how many documents and passages have it.
 
-    ``length`` is that of the mean of ``drawn`` unit vectors: how much its passages agree.
+    ``length`` is that of the mean of its passages' unit vectors: how much they agree. All that
+    have a vector are in it, ``drawn`` of them.
     ``by_chance`` is that of as many passages drawn from everything.
     """
 
