@@ -37,7 +37,7 @@ serve: setup  ## Open the web page on http://127.0.0.1:8020
 # older run that still writes there would fail this run.
 test: setup  ## Run the tests
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --basetemp="$$folder/t"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --basetemp="$$folder/t"
 
 lint: setup  ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,32 @@ if TYPE_CHECKING:
 # A shell starts what it puts into the background with SIGINT ignored, and so would be every
 # command that a test starts and stops with Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+LONG = (
+    "test_worker.py",
+    "test_recommend.py",
+    "test_store_parity.py",
+    "test_reindex_kill.py",
+    "test_kill_postgres.py",
+    "test_kill.py",
+    "test_naughty.py",
+    "test_swap.py",
+    "test_probing.py",
+    "test_kill_workers.py",
+    "test_nightly.py",
+    "test_cli_indexes.py",
+    "test_translation.py",
+    "test_web_collections.py",
+)
+"""Modules that take longest for their few tests, which begin with them: two processes that run
+tests shall end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest modules first, then those with the most tests."""
+    many = Counter(item.path for item in items)
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: (places.get(item.path.name, len(LONG)), -many[item.path]))
 
 
 @pytest.fixture(autouse=True)
