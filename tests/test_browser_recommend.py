@@ -105,7 +105,9 @@ def texts(page: Page) -> list[str]:
     return page.locator(".hit .snippet, .hit .code-lines").all_inner_texts()
 
 
-def test_an_example_in_ones_own_words_is_counted_the_other_way(page: Page) -> None:
+def test_an_example_in_ones_own_words_is_counted_the_other_way(
+    page: Page, complaints: list[str]
+) -> None:
     page.goto("/recommend")
     page.get_by_label("Like, in your own words", exact=True).fill("the keeper of a lighthouse")
     page.get_by_role("button", name="Show").click()
@@ -115,6 +117,8 @@ def test_an_example_in_ones_own_words_is_counted_the_other_way(page: Page) -> No
     # Only what is not wanted says nothing of what is.
     expect(page.get_by_role("alert")).to_contain_text("name at least one example")
     expect(page.locator(".hit")).to_have_count(0)
+    assert ["status of 400" in text for text in complaints] == [True]
+    complaints.clear()
     page.get_by_role("link", name="Count it for").click()
     expect(page.get_by_role("alert")).to_have_count(0)
     expect(page.locator(".hit").first).to_be_visible()
