@@ -13,7 +13,7 @@ from search_app import jobs
 from search_app.access.principal import NOBODY, Principal, acting_as
 from search_app.access.scopes import Scope
 from search_app.bootstrap import Services
-from search_app.catalog import collections, deletion, runs
+from search_app.catalog import collections, deletion, proofs, runs
 from search_app.catalog.engine import reading, transaction
 from search_app.catalog.tables import collections as collection_table
 from search_app.catalog.tables import metadata
@@ -210,3 +210,28 @@ async def test_the_door_is_shut_again_behind_whoever_went_through(services: Serv
             assert await collections.summaries(connection) == []
     async with reading(services.engine) as connection:
         assert len(await collections.summaries(connection)) == 1
+
+
+async def test_of_a_model_that_collections_share_the_runs_of_others_are_not_told(
+    services: Services, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.md").write_text(f"# {name}\n\nOf {name}.\n", encoding="utf-8")
+        for _ in range(2):
+            request = IngestRequest(
+                arguments=[str(tmp_path / f"{name}.md")], collection=name, force=True
+            )
+            report = await ingest(services, request)
+    async with reading(services.engine) as connection:
+        one = await collections.get(connection, "one")
+        own = {run.id for run in await runs.listing(connection, collection="one")}
+        everything = await proofs.listing(connection, report.model_version_id, limit=100)
+    assert {proof.run_id for proof in everything} - own, "the other collection's runs proved it"
+    with limited_to(one.id):
+        async with reading(services.engine) as connection:
+            seen = await proofs.listing(connection, report.model_version_id, limit=100)
+            counted = await proofs.outcomes(connection, report.model_version_id)
+            latest = (await proofs.latest(connection))[report.model_version_id]
+    assert seen == [proof for proof in everything if proof.run_id in own]
+    assert sum(counted.values()) == len(seen) > 0
+    assert latest == seen[0]

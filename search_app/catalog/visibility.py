@@ -68,7 +68,8 @@ SEEN: Mapping[str, str] = {
     "model_versions": _through("id", "indexes", "model_version_id"),
     "model_aliases": _OF_MODEL,
     "canary_vectors": _OF_MODEL,
-    "identity_proofs": _OF_MODEL,
+    # By a run of another collection, a proof would tell when that one was worked on.
+    "identity_proofs": f"{_OF_MODEL} AND (run_id IS NULL OR {_OF_RUN})",
     "procrastinate_jobs": _OWN_JOB,
     "procrastinate_events": _OF_OWN_JOB,
     "job_failures": _OF_OWN_JOB,
