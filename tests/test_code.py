@@ -233,6 +233,24 @@ def test_a_syntax_error_is_noted_and_the_rest_is_told_apart() -> None:
     assert {"function f 1", "function h 9"} <= listed(text, found)
 
 
+def test_what_a_macro_breaks_costs_nothing_of_what_is_before_it() -> None:
+    # Of the whole file no tree can be made, as its parser says, since `T` takes a type.
+    sound = "".join(
+        f"/* Adds {number}. */\nstatic int add{number}(int a) {{\n    return a + {number};\n}}\n\n"
+        for number in range(6)
+    )
+    broken = 'int load(void) {\n    T(qw, "q.w", const block *)  T(qb, "q.b", const float *)\n}\n'
+    found = outline("a.c", sound + broken)
+    assert found.note.startswith("syntax error in line")
+    named = listed(sound + broken, found)
+    assert {f"function add{number} {5 * number + 1}" for number in range(6)} <= named
+
+
+def test_pieces_beyond_counting_are_not_looked_into() -> None:
+    text = 'T(qw, "q.w", const block *)\n' * 2000
+    assert outline("a.c", text).note.startswith("is no C from line")
+
+
 def test_what_is_no_code_is_cut_by_its_layout() -> None:
     prose = "It was a dark and stormy night; the rain fell in torrents.\n\n" * 20
     found = outline("a.py", prose)

@@ -15,6 +15,8 @@ MOST_SYMBOLS = 20_000
 LONGEST_NAME = 120
 _DEEPEST = 64
 """Levels of the tree at which definitions are looked for."""
+_MOST_PIECES = 5000
+"""Pieces of a file that is no syntax as a whole which are looked into."""
 _MOST_BROKEN = 0.5
 """Share of a file that may be no syntax of its language, before its tree says nothing."""
 
@@ -133,8 +135,7 @@ class _Tree:
         if not self._root.has_error:
             return 0, 0
         if self._root.is_error:
-            # Not even its beginning is; looking into such a tree can take for ever.
-            return len(self._data), self._root.start_point.row + 1
+            return self._pieces()
         from tree_sitter import Query, QueryCursor
 
         found = QueryCursor(Query(language, "(ERROR) @error (MISSING) @error")).captures(self._root)
@@ -144,6 +145,19 @@ class _Tree:
             broken += max(0, node.end_byte - max(done, node.start_byte))
             done = max(done, node.end_byte)
         return broken, nodes[0].start_point.row + 1 if nodes else 1
+
+    def _pieces(self) -> tuple[int, int]:
+        """Give the same of a tree that is none, but pieces side by side, some of them sound."""
+        if self._root.child_count > _MOST_PIECES:
+            # Looking into such a tree can take for ever.
+            return len(self._data), self._root.start_point.row + 1
+        pieces = self._root.children
+        sound = [each for each in pieces if each.child_count and not each.has_error]
+        sound += [each for each in pieces if each.is_extra]
+        unsound = (each for each in pieces if each.has_error)
+        first = next(unsound, self._root).start_point.row + 1
+        held = sum(each.end_byte - each.start_byte for each in sound)
+        return max(0, len(self._data.strip()) - held), first
 
 
 def _span(captures: dict[str, list[Any]]) -> _Span | None:
