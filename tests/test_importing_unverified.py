@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text as sql
+from starlette.testclient import TestClient
 
+from ingest.cli import models as command
+from ingest.cli.models import standing
 from ingest.doctor import Health, examine
 from ingest.importing import ImportReport, ImportRequest, import_vectors
 from ingest.pipeline import IngestRequest, ingest
@@ -14,6 +17,7 @@ from search_app import exporting
 from search_app.bootstrap import Services
 from search_app.catalog import collections, embedding_cache, indexes, models, statistics
 from search_app.catalog.engine import reading
+from search_app.config import Settings
 from search_app.consistency.checking import check
 from search_app.consistency.subject import CheckRequest
 from search_app.consistency.types import FindingKind, Verdict
@@ -26,6 +30,7 @@ from search_app.errors import (
 from search_app.identity import CANARIES
 from search_app.retrieval import SearchRequest
 from search_app.types import Collection, IndexState, Kind, Matrix, ModelIdentity, ModelVersion
+from search_app.web.app import create_app
 from tests.test_importing import PASSAGES, collection, made
 
 __all__ = ["collection"]
@@ -348,3 +353,56 @@ async def test_the_doctor_says_that_nobody_asked_it(
     told = [each for each in found if "nobody could ask it yet" in each.found]
     assert [each.health for each in told] == [Health.NOTE]
     assert f"ingest models verify {str(report.model_version_id)[:8]}" in told[0].advice
+
+
+async def test_pages_and_the_api_say_that_it_is_not_verified(
+    services: Services,
+    settings: Settings,
+    collection: Collection,
+    distant: Distant,
+    tmp_path: Path,
+) -> None:
+    report = await imported(services, distant, tmp_path / "in.csv")
+    address = f"/models/{report.model_version_id}"
+    async with services.engine.begin() as connection:
+        await indexes.activate(connection, report.built.index_id)
+        chunk = await connection.scalar(
+            sql("SELECT chunk_id FROM canary_vectors ORDER BY chunk_id")
+        )
+    pages = ["/models", address, f"/chunks/{chunk}/provenance"]
+    with TestClient(create_app(settings, services), base_url="http://localhost") as client:
+        assert "declared, not verified" in client.get(f"/collections/{collection.id}").text
+        for page in pages:
+            assert "not verified" in client.get(page).text
+            assert "not measured" in client.get(page).text
+        found = client.get(f"/api/v1{address}").json()
+        assert found["declared_at"]
+        assert found["verified_at"] is None
+        assert [index["unverified"] for index in found["indexes"]] == [True]
+        assert client.get(f"/api/v1/chunks/{chunk}/provenance").json()["model_unverified"]
+        distant.answers = True
+        await verify(services, str(report.model_version_id))
+        assert client.get(f"/api/v1{address}").json()["verified_at"]
+        for page in pages:
+            assert "not verified" not in client.get(page).text
+        assert "and verified on" in client.get(address).text
+
+
+async def test_commands_say_so_and_verify_it(
+    services: Services,
+    settings: Settings,
+    collection: Collection,
+    distant: Distant,
+    tmp_path: Path,
+) -> None:
+    del collection
+    report = await imported(services, distant, tmp_path / "in.csv")
+    known = await command._model(settings, str(report.model_version_id), 20, 0)
+    assert standing(known.version) == "declared, not verified"
+    done = await command._verify(settings, str(report.model_version_id))
+    assert standing(done.version) == "declared, verified since"
+    assert done.proof is not None
+    assert done.proof.lowest_cosine == pytest.approx(1.0)
+    async with reading(services.engine) as connection:
+        listed = await models.listing(connection)
+    assert [standing(version) for version in listed].count("observed") == len(listed) - 1
