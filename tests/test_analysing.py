@@ -468,6 +468,27 @@ def test_a_report_of_labels_shows_its_matrix(client: TestClient) -> None:
     assert {"harbour", "sky", "kitchen"} <= {cell.get_text() for cell in page.find_all("th")}
 
 
+def test_suggestions_are_paged_and_groups_are_told_by_a_title(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search_app.web.analysis_pages.PASSAGES_ON_A_PAGE", 4)
+    seen: list[str] = []
+    address: str | None = "/labels?name=topic"
+    while address is not None:
+        page = BeautifulSoup(client.get(address).text, "html.parser")
+        table = page.find_all("table")[-1]
+        seen += [str(link["href"]) for link in table.select("th[scope=row] a")]
+        later = page.select_one("nav a[rel=next][href*=further]")
+        address = None if later is None else str(later["href"])
+    listed = client.get("/api/v1/suggestions", params={"name": "topic", "limit": 100}).json()
+    assert seen == [f"/documents/{each['document_id']}" for each in listed["suggestions"]]
+    page = BeautifulSoup(client.get("/outliers").text, "html.parser")
+    assert "Footer · 3 passages" in [
+        " ".join(each.get_text().split())[: len("Footer · 3 passages")]
+        for each in page.select("details summary")
+    ]
+
+
 def test_a_page_asks_for_work_with_its_token_only(client: TestClient) -> None:
     page = BeautifulSoup(client.get("/labels").text, "html.parser")
     field = page.find("input", {"name": FIELD})

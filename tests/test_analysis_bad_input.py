@@ -365,6 +365,15 @@ def test_pages_of_small_collections_say_what_comes_next(served: TestClient, lang
     served.cookies.clear()
 
 
+def test_where_there_is_nothing_the_page_leads_to_what_makes_it(served: TestClient) -> None:
+    answer = served.get("/map/table", params={"collection": "two"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/map?collection=two")
+    text = served.get("/exclusions", params={"collection": "two"}).text
+    assert 'href="/outliers"' in text
+    empty = served.get("/groups", params={"collection": "empty"}).text
+    assert "ingest add PATH" in empty
+
+
 VALUES = (*HOSTILE, *NO_NUMBERS, "", "meta.", NOBODY, ATTACK, "clusters:", "clusters:zz", "日本語")
 READ = {
     "/clusters": ("collection", "page"),

@@ -184,7 +184,7 @@ def told(client: TestClient) -> Mapping[str, tuple[str, list[float]]]:
         ),
         "label knn": (f"/labels/{labels['knn']}", of_kind["labels"]),
         "label ridge": (f"/labels/{labels['ridge']}", of_kind["labels"]),
-        "map": ("/map?q=star", [*of_kind["map"], *_numbers(query)]),
+        "map": ("/map?q=star", [*of_kind["map"], *_numbers(query), *_numbers(colours)]),
         "map table": (
             "/map/table?by=meta.topic",
             [*of_kind["map"], *_numbers(points), *_numbers(colours)],

@@ -106,6 +106,24 @@ def test_every_colour_of_the_legend_is_painted(new_page: NewPage, scheme: str) -
         assert near < 40, swatch
 
 
+def test_what_nothing_is_coloured_by_leaves_the_points_and_a_sentence(
+    new_page: NewPage, complaints: list[str]
+) -> None:
+    page = new_page()
+    opened(page, "/map?by=meta.none")
+    told = page.locator("[data-map-told]")
+    expect(told).to_contain_text("Shown without colours: no passage of this map has the field")
+    # The browser itself logs every answer of that kind.
+    assert ["status of 400" in text for text in complaints] == [True]
+    assert len(page.evaluate(PAINTED)) > 1
+    complaints.clear()
+    page.route("**/points.bin*", lambda route: route.fulfill(status=500, json={"detail": "No."}))
+    page.goto("/map?by=meta.topic")
+    expect(told).to_have_text("The map could not be loaded: No.")
+    expect(page.locator(".map-points")).to_be_hidden()
+    complaints.clear()
+
+
 def test_pointing_shows_a_passage_and_a_click_opens_it(new_page: NewPage) -> None:
     page = new_page()
     box = opened(page)

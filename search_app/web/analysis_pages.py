@@ -180,20 +180,37 @@ async def ask_for_diversity(services: ServicesDep, form: PostedFormDep) -> Respo
 async def labels_page(
     request: Request,
     services: ServicesDep,
+    *,
     collection: str = "",
     name: str = "",
     page: str = "1",
+    further: str = "1",
 ) -> Response:
-    """List what was learnt about labels, and the labels that are suggested."""
+    """List what was learnt about labels, and the labels that are suggested, page by page."""
+    number = page_number(further)
     listed = await _listed(services, LABELS, "/labels", collection, page)
     async with reading(services.engine) as connection:
         suggested = await analyses.suggestions(
             connection,
             collection=listed.collection or None,
             name=name or None,
-            limit=PASSAGES_ON_A_PAGE,
+            limit=PASSAGES_ON_A_PAGE + 1,
+            offset=(number - 1) * PASSAGES_ON_A_PAGE,
         )
-    return render(request, "labels.html", listed=listed, suggested=suggested, name=name)
+
+    def address(wanted: int) -> str:
+        pairs = [("collection", listed.collection), ("name", name), ("further", str(wanted))]
+        return f"/labels?{urlencode([(key, value) for key, value in pairs if value])}#suggested"
+
+    return render(
+        request,
+        "labels.html",
+        listed=listed,
+        suggested=suggested[:PASSAGES_ON_A_PAGE],
+        name=name,
+        surer=address(number + 1) if len(suggested) > PASSAGES_ON_A_PAGE else None,
+        less_sure=address(number - 1) if number > 1 else None,
+    )
 
 
 @router.post("/labels")

@@ -23,7 +23,7 @@ from search_app.catalog.analyses import MAP, Analysis
 from search_app.catalog.engine import reading
 from search_app.catalog.maps import Numbers
 from search_app.catalog.overview import collection_names
-from search_app.errors import InvalidInputError, NotFoundError, UnmovedError
+from search_app.errors import InvalidInputError, UnmovedError
 from search_app.jobs import Job
 from search_app.jobs.types import ANALYSE
 from search_app.types import JSON, Collection
@@ -126,7 +126,8 @@ async def map_table(
     number = page_number(page)
     view = await _view(services, collection, analysis, by)
     if view.chosen is None:
-        raise NotFoundError("there is no map yet; ingest map makes one")
+        # The page of the map says how one is made.
+        return RedirectResponse(view.address(), status_code=303)
     answer = await coloured(services, view.chosen, view.by)
     rows = rows_of(answer, _code(group))
     first = (number - 1) * ON_A_PAGE
@@ -205,7 +206,8 @@ async def _fields(services: Services, chosen: Analysis) -> tuple[list[str], str]
         at: Collection = await addressing.at(connection, chosen.collection)
         telling = await facets.metadata_fields(connection, at)
         fields = await maps.fields_of(connection, chosen.id)
-    return fields, f"meta.{telling[0]}" if telling else "language"
+    there = [field for name in telling if (field := f"meta.{name}") in fields]
+    return fields, there[0] if there else "language"
 
 
 def _code(group: str) -> int | None:

@@ -1011,19 +1011,31 @@
     sortIntoCells();
   };
 
+  const fetched = async (address) => {
+    const response = await fetch(address);
+    if (!response.ok) throw new Error((await response.json()).detail);
+    take(await response.arrayBuffer());
+  };
+
   const load = async () => {
     tell(words.wait);
+    const { href } = document.querySelector("link[rel=preload][as=fetch]");
+    const [plain, by] = href.split("?");
+    let about = "";
     try {
-      const preload = document.querySelector("link[rel=preload][as=fetch]");
-      const response = await fetch(preload.href);
-      if (!response.ok) throw new Error((await response.json()).detail);
-      take(await response.arrayBuffer());
+      await fetched(href);
     } catch (error) {
       const reason = error instanceof TypeError ? words.offline : error.message;
-      tell(fill(words.failed, { reason }));
-      return;
+      about = fill(words.uncoloured, { reason });
+      // What points should be coloured by may be what is not there; they are.
+      const shown = by && !(error instanceof TypeError) && (await fetched(plain).then(() => true, () => false));
+      if (!shown) {
+        stage.classList.add("map-empty");
+        tell(fill(words.failed, { reason }));
+        return;
+      }
     }
-    tell("");
+    tell(about);
     readColours();
     showLegend();
     root.querySelector(".map-buttons").hidden = false;
