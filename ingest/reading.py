@@ -27,7 +27,11 @@ LOOKUP = 256
 
 DOCUMENTS_AT_ONCE = 64
 CHUNKS_AT_ONCE = 512
-"""A reading is handed on once it has so many documents or chunks."""
+"""A reading is handed on once it has so many documents or chunks.
+
+Each costs some statements, however little is in it: the first is to come soon, and those after it
+may have as many documents as sources are looked up at once.
+"""
 
 
 @dataclass(kw_only=True)
@@ -41,6 +45,7 @@ class Reading:
     failures: list[tuple[OpenSource | None, SourceError]] = field(default_factory=list)
     exhausted: list[OpenSource] = field(default_factory=list)
     chunks: int = 0
+    most_documents: int = LOOKUP
     part: int = 0
     last: bool = False
     """Nothing of the sources that were read together, its ``part`` of the run, comes after it."""
@@ -49,7 +54,7 @@ class Reading:
     def full(self) -> bool:
         """Say whether it is time to hand this on."""
         parts = len(self.documents) + len(self.failures)
-        return parts >= DOCUMENTS_AT_ONCE or self.chunks >= CHUNKS_AT_ONCE
+        return parts >= self.most_documents or self.chunks >= CHUNKS_AT_ONCE
 
 
 async def readings(
@@ -91,7 +96,7 @@ def _read(
     known: Mapping[str, KnownSource],
     options: ReadOptions,
 ) -> Iterator[Reading]:
-    reading = Reading()
+    reading = Reading(most_documents=DOCUMENTS_AT_ONCE)
     for one in prepared(batch, known, options):
         found = iter(one.found)
         first = next(found, None)

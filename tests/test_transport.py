@@ -12,7 +12,7 @@ from search_app.embedders.hosted.breaker import AFTER, LONGEST_REST_S, REST_S
 from search_app.embedders.hosted.failure import CallFailedError
 from search_app.embedders.hosted.request import Request, Service
 from search_app.embedders.hosted.transport import LONGEST_WAIT_S, Plan, Transport
-from search_app.embedders.hosted.window import BEGINNING
+from search_app.embedders.hosted.window import BEGINNING, Window
 from search_app.errors import (
     EmbedderRefusedError,
     EmbedderResponseError,
@@ -143,6 +143,30 @@ class TestConcurrency:
         provider = Provider(clock, failing=once(CallFailedError(status=429)))
         await clock.run(send_many(transport, provider, 8, tasks=8))
         assert transport.window.size in {4, 5}
+
+    async def test_one_more_than_is_borne_costs_one_request(self) -> None:
+        window, sizes, refused = Window(40), [], 0
+        for _ in range(400):
+            places = [await window.enter() for _ in range(window.size)]
+            for place in places:
+                if place.rank > 20:
+                    window.was_too_many(place)
+                else:
+                    window.went_well(place)
+                window.leave()
+            sizes.append(window.size)
+            refused += len(places[20:]) if 20 in sizes[:-1] else 0
+        settled = sizes[sizes.index(20) :]
+        assert set(settled) == {20, 21}
+        assert 2 <= refused <= 8
+
+    async def test_a_limit_that_falls_is_kept_to(self, clock: FakeClock) -> None:
+        transport, provider = Transport(Plan(concurrency=40), clock), Provider(clock)
+        await clock.run(send_many(transport, provider, 1000, tasks=40))
+        provider.limit = 10
+        await clock.run(send_many(transport, provider, 400, tasks=40))
+        assert transport.traffic.throttles <= 40 + 10
+        assert transport.window.size <= 11
 
     async def test_a_limit_that_is_lifted_is_noticed(self, clock: FakeClock) -> None:
         transport = Transport(Plan(concurrency=40), clock)

@@ -4,17 +4,16 @@ A chunk is ``pending`` until its document is complete, then ``live``, and ``dele
 vectors are being removed. Only live chunks are ever shown.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, literal_column, select, text, update
+from sqlalchemy import ColumnElement, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from search_app.catalog.bulk import insert_rows
+from search_app.catalog.bulk import from_rows, insert_rows, rows_bound
 from search_app.catalog.tables import chunks, documents, sources, vector_records
 from search_app.types import JSON, CodePlace, Collection, DocumentRef
 
@@ -257,52 +256,49 @@ async def put_pending(connection: AsyncConnection, rows: Sequence[Mapping[str, A
     )
 
 
-_MAKE_LIVE = text(
+_PLACED = (
+    *("id", "ordinal", "char_start", "char_end", "page", "text", "heading_path", "tokens"),
+    *("code", "fields"),
+)
+_MAKE_LIVE = from_rows(
     """
-    UPDATE chunks SET state = 'live', ordinal = placed.ordinal, char_start = placed.char_start,
-        char_end = placed.char_end, page = placed.page, text = placed.text,
-        heading_path = placed.heading_path, tokens = placed.tokens, code = placed.code,
-        fields = placed.fields
-    FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:ordinals AS int[]), CAST(:starts AS int[]),
-        CAST(:ends AS int[]), CAST(:pages AS int[]), CAST(:texts AS text[]),
-        CAST(:headings AS jsonb[]), CAST(:tokens AS int[]), CAST(:codes AS jsonb[]),
-        CAST(:fields AS jsonb[])
-    ) AS placed (id, ordinal, char_start, char_end, page, text, heading_path, tokens, code, fields)
-    WHERE chunks.id = placed.id
+    UPDATE chunks SET state = 'live', ordinal = given.ordinal, char_start = given.char_start,
+        char_end = given.char_end, page = given.page, text = given.text,
+        heading_path = given.heading_path, tokens = given.tokens, code = given.code,
+        fields = given.fields
+    FROM :given
+    WHERE chunks.id = given.id
         -- Most chunks of a document that changed in one place stay as they are.
         AND (chunks.state, chunks.ordinal, chunks.char_start, chunks.char_end, chunks.page,
              chunks.text, chunks.heading_path, chunks.code, chunks.fields)
             IS DISTINCT FROM
-            ('live', placed.ordinal, placed.char_start, placed.char_end, placed.page,
-             placed.text, placed.heading_path, placed.code, placed.fields)
-    """
+            ('live', given.ordinal, given.char_start, given.char_end, given.page,
+             given.text, given.heading_path, given.code, given.fields)
+    """,
+    chunks,
+    _PLACED,
 )
 
 
 async def make_live(connection: AsyncConnection, places: Sequence[Place]) -> None:
     """Show chunks, at their places in the new form of their document."""
     if places:
-        await connection.execute(
-            _MAKE_LIVE,
+        rows = [
             {
-                "ids": [place.chunk_id for place in places],
-                "ordinals": [place.ordinal for place in places],
-                "starts": [place.char_start for place in places],
-                "ends": [place.char_end for place in places],
-                "pages": [place.page for place in places],
-                "texts": [place.text for place in places],
-                "headings": [json.dumps(list(place.heading_path)) for place in places],
-                "tokens": [place.tokens for place in places],
-                "codes": [
-                    None if place.code is None else json.dumps(code_json(place.code))
-                    for place in places
-                ],
-                "fields": [
-                    None if place.fields is None else json.dumps(place.fields) for place in places
-                ],
-            },
-        )
+                "id": place.chunk_id,
+                "ordinal": place.ordinal,
+                "char_start": place.char_start,
+                "char_end": place.char_end,
+                "page": place.page,
+                "text": place.text,
+                "heading_path": place.heading_path,
+                "tokens": place.tokens,
+                "code": code_json(place.code),
+                "fields": place.fields,
+            }
+            for place in places
+        ]
+        await connection.execute(_MAKE_LIVE, rows_bound(rows))
 
 
 async def begin_deleting(connection: AsyncConnection, chunk_ids: Sequence[UUID]) -> None:

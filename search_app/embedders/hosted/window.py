@@ -29,6 +29,7 @@ class Window:
     It grows with every request that goes well, up to ``most``, or to what was last too many. A
     request that is too many halves it. It is back below that mark within a round, and tries one
     more now and then: rarely where that fails again and again, with every round where it succeeds.
+    Where the one more was too many, it is as before; if that is too many as well, it is halved.
     So a provider's limit is found, and what is lost in looking for it stays small.
     """
 
@@ -41,6 +42,8 @@ class Window:
         self._ceiling = most
         self._hold = self._rounds = 1
         self._well = 0
+        self._trying = False
+        """One more is let go than was borne before."""
         self._era = 0
 
     async def enter(self, *, again: bool = False) -> Place:
@@ -71,9 +74,11 @@ class Window:
         if self.size < self._ceiling:
             self.size += 1
             self._well = 0
-        elif self.size < self.most:
+        else:
             self._well += 1
-            if self._well >= self.size * self._rounds:
+            # One more is borne if it is for a round.
+            self._trying = self._trying and self._well < self.size
+            if self.size < self.most and self._well >= self.size * self._rounds:
                 self._try_one_more()
         self._admit()
 
@@ -82,8 +87,13 @@ class Window:
         below = place.rank - 1
         if place.era == self._era:
             self._era += 1
-            self.size = max(1, min(self.size, max(place.rank, self.under_way)) // 2)
-            self._ceiling = max(self.size, below)
+            if self._trying:
+                self.size -= 1
+                self._ceiling = self.size
+            else:
+                self.size = max(1, min(self.size, max(place.rank, self.under_way)) // 2)
+                self._ceiling = max(self.size, below)
+            self._trying = False
             self._hold = self._rounds = min(max(2 * self._hold, FIRST_HOLD), LONGEST_HOLD)
             self._well = 0
         elif place.era == self._era - 1:
@@ -95,6 +105,7 @@ class Window:
             self._hold = 1
         self.size += 1
         self._ceiling = self.size
+        self._trying = True
         self._rounds, self._well = 1, 0
 
     def _place(self) -> Place:
