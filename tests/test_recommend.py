@@ -14,6 +14,8 @@ from httpx2 import ASGITransport, AsyncClient
 from sqlalchemy import text
 
 from ingest.pipeline import IngestRequest, ingest
+from search_app.access.principal import Principal, acting_as
+from search_app.access.scopes import Scope
 from search_app.bootstrap import Services, open_services
 from search_app.catalog import lexicons
 from search_app.catalog.engine import reading
@@ -363,6 +365,22 @@ async def test_a_group_leaves_out_passages_without_a_vector_and_says_so(
     tea = found.find("tea")
     assert tea is not None
     assert (tea.passages, tea.drawn) == (8, 7)
+
+
+async def test_whoever_may_see_one_collection_sees_its_groups_alone(both: Services) -> None:
+    every = await Groups(both).of("in-pgvector", "meta.subject")
+    own = every.target.collection.id
+    reader = Principal(name="reader", scopes=frozenset({Scope.READ}), collections=frozenset({own}))
+    with acting_as(reader):
+        groups = Groups(both)
+        found = await groups.of("in-pgvector", "meta.subject")
+        with pytest.raises(NotFoundError):
+            await groups.of("in-qdrant", "meta.subject")
+    assert [(each.value, each.drawn) for each in found.groups] == [
+        (each.value, each.drawn) for each in every.groups
+    ]
+    for ours, theirs in zip(found.groups, every.groups, strict=True):
+        np.testing.assert_allclose(ours.mean, theirs.mean, atol=1e-7)
 
 
 async def test_the_catalog_names_the_terms_that_stand_out_most(services: Services) -> None:
