@@ -14,6 +14,8 @@ from search_app.filters import passage_fields
 from search_app.retrieval import SearchRequest
 from search_app.stores.pgvector_tables import SCHEMA
 from search_app.web.app import create_app
+from search_app.why.inquiry import Inquiry, inquire
+from search_app.why.of_search import FilteredOut
 from tests.catalog_dump import connect
 
 HARBOUR = '''"""Ships."""
@@ -168,6 +170,24 @@ async def test_documents_are_counted_by_what_they_define(services: Services, fol
         wrong = client.post("/api/v1/search", json={"query": "x", "filters": ["symbols=a"]})
         assert wrong.status_code == 400
         assert "symbol_kind" in wrong.json()["detail"]
+
+
+async def test_why_names_a_few_symbols_of_what_a_filter_leaves_out(
+    services: Services, folder: Path
+) -> None:
+    await read(services, folder)
+    answer = await inquire(
+        services,
+        Inquiry(
+            query="depth of a port",
+            document="harbour.py",
+            collection="pgvector",
+            filters=["symbol=nothing"],
+        ),
+    )
+    (found,) = [each for each in answer.findings if isinstance(each, FilteredOut)]
+    assert found.has.startswith("symbol=Berth,harbour.Berth,depth,")
+    assert found.has.endswith(",…")
 
 
 def test_fields_of_a_passage_stand_in_the_place_of_its_documents() -> None:

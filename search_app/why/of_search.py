@@ -14,6 +14,9 @@ from search_app.why.facts import Facts, Place
 from search_app.why.finding import Cause, Finding, Told, searchable
 from search_app.wording import gettext_noop
 
+_MOST_TOLD = 8
+"""Values of a field that are told: source code may have hundreds of functions."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilteredOut(Finding):
@@ -334,7 +337,10 @@ def _has(fields: Mapping[str, JSON], condition: Filter | None) -> str:
     told = []
     for name in names:
         values = field_values(fields, name)
-        told.append(f"{name}={','.join(map(str, values))}" if values else f"no {name}")
+        more = ",…" if len(values) > _MOST_TOLD else ""
+        told.append(
+            f"{name}={','.join(map(str, values[:_MOST_TOLD]))}{more}" if values else f"no {name}"
+        )
     return ", ".join(told)
 
 
