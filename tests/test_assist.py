@@ -740,7 +740,8 @@ def test_similar_over_http(client: TestClient) -> None:
         assert len(body["hits"]) == 3
         assert body["mode"] == "semantic"
         assert body.keys() == (
-            EXAMPLES["answer"].keys() - {"search_id", "unknown_words", "suggestion", "noise"}
+            EXAMPLES["answer"].keys()
+            - {"search_id", "kind", "unknown_words", "suggestion", "noise"}
         )
         filtered = client.get(
             f"/api/v1/{address}/similar",
