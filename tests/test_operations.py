@@ -357,3 +357,14 @@ async def test_a_server_that_is_told_to_stop_ends_its_streams(
         await asyncio.wait_for(serving, 30)
     assert "event: error" in rest
     assert "/docs#stopping" in rest[rest.index("event: error") + 1]
+
+
+def test_answers_do_not_wait_for_what_was_sent_to_be_confirmed() -> None:
+    settings = load_settings(host="127.0.0.1", port=0)
+    with (
+        server_module.listening(settings) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -17,6 +17,8 @@ _CITATION = re.compile(rf"\s*(?:\[{_NUMBERS}\]|［{_NUMBERS}］|【{_NUMBERS}】
 _FOLLOWED = re.compile(rf"{_CITATION.pattern}(?=[^(:])")
 _MAYBE = re.compile(r"\s*(?:[\[［【][^\]］】\n]{0,30})?\Z|\s*[\[［【]\^?\d")
 _NUMBER = re.compile(r"\d+")
+_MAY_END = re.compile(r"[.!?\n。．！？｡‼⁇⁈⁉]")
+"""What every sentence that ends has, by the rule of ``sentence_spans``."""
 _LEADING_MARK = re.compile(r"^(?:[-*+•・]\s+|#{1,6}\s+|\d{1,2}[.)]\s+|>\s+)+")
 _EMPHASIS = re.compile(r"\*\*|__|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
 
@@ -58,6 +60,9 @@ class Grounder:
         yield from self._whole(final=True)
 
     def _whole(self, *, final: bool) -> Iterator[Grounded]:
+        # Models send word by word, and most words cannot end a sentence.
+        if not final and _MAY_END.search(self._text) is None:
+            return
         # In one form, the one that the rule of sentences knows behind a full stop.
         self._text = (_CITATION if final else _FOLLOWED).sub(_plain, self._text)
         while True:

@@ -58,7 +58,8 @@ async def streamed(
     try:
         while True:
             try:
-                text = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
+                async with asyncio.timeout(HEARTBEAT_S):
+                    text = await queue.get()
             except TimeoutError:
                 yield ": waiting\n\n"
                 continue

@@ -122,13 +122,17 @@ def listening(settings: Settings) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family)
+        listener = socket.create_server((settings.host, settings.port), family=family)
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise ConfigurationError(
             f"cannot listen on {settings.host} port {settings.port}: {reason}; "
             "choose another with --port, or --port 0 for any that is free"
         ) from exc
+    # Connections inherit it. asyncio sets it only where a socket names its protocol, which such a
+    # one does not, and then the body of each answer waits some 40 ms for its head to be confirmed.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 async def _announced(

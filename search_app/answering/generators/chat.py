@@ -140,7 +140,8 @@ class ChatGenerator(Generator):
                 # Not one time-out around all: it would run while whoever reads is at work.
                 left = min(self._stall_s, ends - loop.time())
                 try:
-                    chunk = await asyncio.wait_for(anext(chunks), left)
+                    async with asyncio.timeout(left):
+                        chunk = await anext(chunks)
                 except StopAsyncIteration:
                     break
                 spent = _spent(chunk) or spent
