@@ -643,7 +643,7 @@ class TestNames:
         ("name", "advice"),
         [
             ("", "write bedrock:MODEL"),
-            ("anthropic.claude-3-haiku", "no embedding model"),
+            ("meta.llama3-8b-instruct-v1:0", "no embedding model"),
             ("amazon.nova-lite-v1:0", "no embedding model"),
             ("amazon.titan-text-express-v1", "no embedding model"),
             (PROFILE, "does not say which model answers there: write bedrock:MODEL@arn"),
